@@ -5,6 +5,7 @@ Every room may import this one. A check returns a clean value and leaves the cal
 
 from __future__ import annotations
 
+import sys
 from numbers import Integral, Real
 from typing import Any, NoReturn, TypeVar
 
@@ -89,7 +90,8 @@ def number(value: Any, name: str, *, above: float | None = None, at_least: float
     """
     bound = "" if above is None else f" above {above:g}"
     bound += "" if at_least is None else f" of at least {at_least:g}"
-    good = isinstance(value, Real) and not isinstance(value, bool | np.bool_) and bool(np.isfinite(float(value)))
+    good = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    good = good and abs(value) <= sys.float_info.max
     good = good and (above is None or float(value) > above) and (at_least is None or float(value) >= at_least)
     if not good:
         fail(name, f"a finite number{bound}", repr(value), "Choose a value in that range.")

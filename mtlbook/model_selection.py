@@ -195,7 +195,8 @@ def cross_validate(
     except (TypeError, ValueError) as error:
         checks.fail("folds", "(train, test) pairs", str(error), "Make them with k_folds(tasks, k, rng).")
     if not pairs:
-        checks.fail("folds", "at least one (train, test) pair", "none", "Make them with k_folds(tasks, k, rng).")
+        remedy = "Make them with k_folds(tasks, k, rng)."
+        checks.fail("folds", "at least one (train, test) pair", "none", remedy)
     grid = checks.array(strengths, "strengths", ("s",))
     errors = [[squared_errors(fit(train, P, s).W, test) for train, test in pairs] for s in grid.tolist()]
     return CrossValidation(checks.frozen(grid.copy()), checks.frozen(np.array(errors)))
@@ -208,5 +209,6 @@ def _shuffled(tasks: Tasks, least: int, rng: np.random.Generator) -> list[np.nda
     for name, m in zip(tasks.names, tasks.n_rows, strict=True):
         if m < least:
             found = f"{m} in {name!r}"
-            checks.fail("tasks", f"at least {least} rows in each", found, "Split less often, or drop the task.")
+            remedy = "Split less often, or drop the task."
+            checks.fail("tasks", f"at least {least} rows in each", found, remedy)
     return [source.permutation(m) for m in tasks.n_rows]

@@ -90,9 +90,13 @@ class Moments:
 
         Raises
         ------
+        TypeError
+            If `chunks` is not iterable, or holds something else than Tasks.
         ValueError
             If there is no chunk, or chunks hold different tasks.
         """
+        if not isinstance(chunks, Iterable):
+            raise TypeError(f"chunks: wanted an iterable of Tasks, found {chunks!r}. Wrap it in a list.")
         parts = map(cls.from_tasks, chunks)
         first = next(iter(parts), None)
         if first is None:

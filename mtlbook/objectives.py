@@ -121,16 +121,17 @@ class TraceRegularized:
         -------
         ndarray of shape (dn, dn)
         """
-        d, n = self.shape
+        d = self.shape[0]
         H: FloatArray = np.asarray(2 * self.strength * np.kron(self.P, np.eye(d)), dtype=np.float64)
         for i, C in enumerate(self.moments.C):
             H[i * d : (i + 1) * d, i * d : (i + 1) * d] += 2 * C
         return H
 
     def lipschitz(self) -> float:
-        """A bound L on the largest eigenvalue of the Hessian, 2 max_i lambda_max(C_i) + 2 strength lambda_max(P).
+        """A bound L on the largest eigenvalue of the Hessian.
 
-        The gradient changes by at most L times the change of W, so that steps below 2/L are stable.
+        ``L = 2 max_i lambda_max(C_i) + 2 strength lambda_max(P)``. The gradient changes by at most L times
+        the change of W, so that steps below 2 / L are stable.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 """Plots: each function draws what it is given on one Axes and returns it.
 
-The sole importer of matplotlib. The look of all figures is one style sheet: ``plt.style.use("mtlbook.book")``.
+The sole importer of matplotlib. All figures share one style sheet: ``plt.style.use("mtlbook.book")``.
 Nothing is told by colour alone: matrices carry their numbers, curves their own dashes, arrows their names.
 """
 
@@ -10,7 +10,7 @@ import base64
 import html
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,7 +66,8 @@ def matrix(
     """
     values = checks.array(M, "M", ("p", "q"))
     axes = _axes(ax)
-    top = max(abs(values).max(), np.finfo(float).tiny) if limit is None else checks.number(limit, "limit", above=0)
+    largest = max(abs(values).max(), np.finfo(float).tiny)
+    top = largest if limit is None else checks.number(limit, "limit", above=0)
     axes.imshow(values, vmin=-top, vmax=top, aspect="equal")
     axes.set(title=title)
     axes.grid(visible=False)
@@ -112,7 +113,7 @@ def arrows(vectors: Mapping[str, ArrayLike], *, ax: Axes | None = None, title: s
             "",
             xy=(tip[0], tip[1]),
             xytext=(0, 0),
-            arrowprops={"arrowstyle": "-|>", "color": f"C{k % 6}", "linewidth": 2, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-|>", "color": f"C{k % 6}", "lw": 2, "shrinkA": 0, "shrinkB": 0},
         )
         axes.annotate(name, (tip[0], tip[1]), textcoords="offset points", xytext=(4, 4), color=f"C{k % 6}")
         axes.plot(*tip, alpha=0)
@@ -170,7 +171,12 @@ def curves(
 
 
 def intervals(
-    samples: Mapping[str, ArrayLike], *, ax: Axes | None = None, title: str = "", xlabel: str = "", width: float = 2.0
+    samples: Mapping[str, ArrayLike],
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+    xlabel: str = "",
+    width: float = 2.0,
 ) -> Axes:
     """Draw the mean of each sample with an interval of `width` standard errors to either side.
 
@@ -229,7 +235,7 @@ class Movable:
 
     label: str
     positions: tuple[str, ...]
-    frames: tuple[bytes, ...]
+    frames: tuple[bytes, ...] = field(repr=False)
     texts: tuple[str, ...]
     start: int
 
@@ -237,7 +243,9 @@ class Movable:
         pictures = "".join(
             f'<img src="data:image/png;base64,{base64.b64encode(frame).decode()}" alt="{html.escape(text)}" '
             f'data-position="{html.escape(position)}"{"" if k == self.start else " hidden"}>'
-            for k, (frame, text, position) in enumerate(zip(self.frames, self.texts, self.positions, strict=True))
+            for k, (frame, text, position) in enumerate(
+                zip(self.frames, self.texts, self.positions, strict=True)
+            )
         )
         slider = (
             f'<input type="range" min="0" max="{len(self.frames) - 1}" value="{self.start}" '
@@ -252,7 +260,12 @@ class Movable:
 
 
 def movable(
-    draw: Callable[[Axes, float], str], positions: Sequence[float], *, label: str, start: int = 0, form: str = "{:g}"
+    draw: Callable[[Axes, float], str],
+    positions: Sequence[float],
+    *,
+    label: str,
+    start: int = 0,
+    form: str = "{:g}",
 ) -> Movable:
     """A figure with a slider: one picture for each position, each with its text alternative.
 

@@ -91,14 +91,15 @@ def laplacian(A: ArrayLike) -> FloatArray:
     """
     weights = checks.symmetric(A, "A")
     np.fill_diagonal(weights, 0.0)
-    if weights.min() < 0:
+    if weights.min() < -checks.SYMMETRY_TOLERANCE * weights.max():
         i, j = (int(k) for k in np.unravel_index(weights.argmin(), weights.shape))
         checks.fail(
             "A",
             "entries of at least zero: a negative weight would reward tasks for moving apart without bound",
             f"{weights[i, j]:g} at {(i, j)}",
-            "Clip it at zero, shift the descriptors, or use precision(A, eps), which allows negative entries.",
+            "Clip it at zero, shift the descriptors, or use precision(A, eps), which allows it.",
         )
+    weights = np.maximum(weights, 0.0)
     return np.diag(weights.sum(axis=1)) - weights
 
 

@@ -19,6 +19,7 @@ from mtlbook.checks import FloatArray
 DENSE_LIMIT = 500
 DIVERGED = 1e6
 ROUNDING = 1e-15
+SAFE_PIVOT = 1e-8
 
 
 class Objective(Protocol):
@@ -158,7 +159,8 @@ def gradient_descent(
         checks.fail(
             "step",
             f"a step length {stable}",
-            f"{eta:.4g}, with which F went from {values[0]:.4g} to {values[-1]:.4g} in {len(norms) - 1} steps",
+            f"{eta:.4g}, with which F went from {values[0]:.4g} to {values[-1]:.4g}"
+            f" in {len(norms) - 1} steps",
             "Leave step out to use 1 / L.",
         )
     return _result(V, values, norms, scale, converged, "gradient descent", target)
@@ -167,8 +169,8 @@ def gradient_descent(
 def solve(F: Quadratic, *, tolerance: float = 1e-10) -> Result:
     """The minimiser of a quadratic F, by a route chosen from its size.
 
-    Up to `DENSE_LIMIT` unknowns: one eigendecomposition of the Hessian. Beyond: conjugate gradients [HS52]_
-    with the objective's own preconditioner. If many W minimise F, one of them is returned.
+    Up to `DENSE_LIMIT` unknowns: the inverse of the Hessian. Beyond: conjugate gradients [HS52]_ with the
+    objective's own preconditioner. If many W minimise F, one of them is returned.
 
     Parameters
     ----------
@@ -199,25 +201,36 @@ def solve(F: Quadratic, *, tolerance: float = 1e-10) -> Result:
 
 
 def _dense(F: Quadratic, tolerance: float) -> Result:
-    """Newton steps with the exact Hessian, scaled to a unit diagonal so that units of features do not matter."""
-    H = F.hessian()
-    diagonal = np.diag(H)
-    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    eigenvalues, U = np.linalg.eigh(scale[:, None] * H * scale)
-    kept = eigenvalues > len(H) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
-    roots = scale[:, None] * U[:, kept]
-
-    def newton(W: FloatArray) -> FloatArray:
-        slope = F.gradient(W).ravel(order="F")
-        return W - (roots @ ((roots.T @ slope) / eigenvalues[kept])).reshape(F.shape, order="F")
-
-    start = np.zeros(F.shape)
-    W = newton(newton(start))
+    """Two Newton steps with the exact Hessian; the second removes the rounding of the first."""
+    inverse, free = _inverse(F.hessian())
+    start = W = np.zeros(F.shape)
+    for _ in range(2):
+        W = W - inverse(F.gradient(W).ravel(order="F")).reshape(F.shape, order="F")
     values, norms = [F.value(start), F.value(W)], [_norm(F.gradient(start)), _norm(F.gradient(W))]
-    free = len(H) - int(kept.sum())
-    route = f"dense Kronecker system of {len(H)} unknowns"
+    route = f"dense Kronecker system of {W.size} unknowns"
     route += f", {free} of them free: one of many minimisers" if free else ""
     return _result(W, values, norms, norms[0], norms[1] <= tolerance * norms[0], route, tolerance)
+
+
+def _inverse(H: FloatArray) -> tuple[Callable[[FloatArray], FloatArray], int]:
+    """What applies the inverse of H, scaled to a unit diagonal so that units of features do not matter.
+
+    Where H is too near to singular for that, the inverse on the directions that have curvature, and the
+    number of those that have none.
+    """
+    diagonal = np.diag(H)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = scale[:, None] * H * scale
+    try:
+        pivots = np.diag(np.linalg.cholesky(scaled)) ** 2
+    except np.linalg.LinAlgError:
+        pivots = np.zeros(len(H))
+    if pivots.min() > SAFE_PIVOT:
+        return lambda r: scale * np.linalg.solve(scaled, scale * r), 0
+    eigenvalues, U = np.linalg.eigh(scaled)
+    kept = eigenvalues > len(H) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
+    roots = scale[:, None] * U[:, kept]
+    return lambda r: roots @ ((roots.T @ r) / eigenvalues[kept]), len(H) - int(kept.sum())
 
 
 def _conjugate_gradients(F: Quadratic, tolerance: float) -> Result:

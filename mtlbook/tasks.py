@@ -140,7 +140,8 @@ class Tasks:
         """
         chosen = _listed(rows, "rows")
         if len(chosen) != len(self):
-            checks.fail("rows", f"{len(self)} arrays of indices, one a task", str(len(chosen)), "Pair them up.")
+            wanted = f"{len(self)} arrays of indices, one a task"
+            checks.fail("rows", wanted, str(len(chosen)), "Pair them up.")
         picks = [_indices(r, m, name) for r, m, name in zip(chosen, self.n_rows, self.names, strict=True)]
         return Tasks(
             [X[r] for X, r in zip(self.X, picks, strict=True)],
