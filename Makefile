@@ -16,7 +16,7 @@ book: $(READY)  ## build the HTML book into _build/html
 	@$(BIN)/jupyter-book build --quiet --warningiserror --nitpick --keep-going . > /dev/null
 	@echo "== Done. Open $(CURDIR)/_build/html/index.html"
 
-test: $(READY)  ## run every test, the notebooks' stored outputs included
+test: lint  ## check style and types, then run every test, the notebooks' stored outputs included
 	@echo "== Testing the package, the notebooks, the built book and the Binder files"
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -28,13 +28,14 @@ lock: $(READY)  ## bring requirements.lock in line with pyproject.toml (newest v
 	@$(BIN)/uv pip compile pyproject.toml $(LOCKED) --all-extras --group all --quiet -o requirements.lock $(ARGS)
 
 lint: $(READY)  ## check style and types
+	@echo "== Checking style and types"
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 
 clean:  ## remove the environment and everything that was built
 	rm -rf .venv _build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock
 	@echo "== Making .venv with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: '$(PYTHON)' is none. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }

@@ -1,0 +1,11 @@
+"""One test for each numbered equation that states a fact, marked with the equation's label."""
+
+DEFINITIONS = {
+    "outer-product-entries": "says what an outer product is",
+    "relation-matrices-gauss": "says what the Gaussian kernel is",
+    "relation-matrices-map": "a model of how weights arise",
+    "similarity-to-penalty-model": "a model of how weights arise",
+    "joint-problem-map": "a model of how weights arise",
+    "tasks-and-data-risk": "says what a risk is",
+    "positive-definite-tolerance": "a rule of thumb",
+}
