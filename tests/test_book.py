@@ -53,6 +53,12 @@ def is_foreign(address: str) -> bool:
     return bool(urlsplit(address).netloc)
 
 
+def picture(address: str, folder: Path) -> bytes:
+    """A picture that the page carries in itself, or in a file beside it."""
+    inside, _, data = address.partition(";base64,")
+    return base64.b64decode(data) if inside.startswith("data:") else (folder / address).read_bytes()
+
+
 def page_of(chapter: Path, book: Path, pages: Pages) -> BeautifulSoup:
     return pages[book / "chapters" / f"{chapter.stem}.html"]
 
@@ -108,7 +114,7 @@ def test_page_shows_the_stored_outputs(chapter: Path, book: Path, pages: Pages) 
     page = page_of(chapter, book, pages)
     shown = "".join(output.get_text() for output in page.select(".cell_output"))
     pictures = {
-        hashlib.sha256((book / "chapters" / image["src"]).read_bytes()).hexdigest()
+        hashlib.sha256(picture(image["src"], book / "chapters")).hexdigest()
         for image in page.select(".cell_output img")
     }
     for cell in nbformat.read(chapter, as_version=4).cells:
