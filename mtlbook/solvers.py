@@ -20,6 +20,7 @@ DENSE_LIMIT = 500
 DIVERGED = 1e6
 ROUNDING = 1e-15
 SAFE_PIVOT = 1e-8
+PATIENCE = 500
 
 
 class Objective(Protocol):
@@ -177,8 +178,8 @@ def solve(F: Quadratic, *, tolerance: float = 1e-10) -> Result:
     F : Quadratic
         What to minimise.
     tolerance : float
-        How near W must be: both the gradient (relative to W = 0) and the preconditioned step that is left
-        (relative to W) must fall below it.
+        How near W must be: both the gradient (relative to W = 0) and the estimated error of W (relative to
+        W, both in Frobenius norm) must fall below it.
 
     Returns
     -------
@@ -243,23 +244,47 @@ def _conjugate_gradients(F: Quadratic, tolerance: float) -> Result:
     values, norms = [start], [scale]
     S = precondition(R)
     D, rho = S, float(np.sum(R * S))
-    while not (norms[-1] <= tolerance * scale and _norm(S) <= tolerance * _norm(W)) and rho > 0:
-        if norms[-1] <= ROUNDING * scale or len(norms) > 10 * W.size:
-            break
+    alphas: list[float] = []
+    betas: list[float] = []
+    least, ritz = 0, 1.0
+    while rho > 0 and norms[-1] > ROUNDING * scale and len(norms) - least <= PATIENCE:
+        if norms[-1] <= tolerance * scale and _norm(S) <= tolerance * _norm(W) * ritz:
+            # The estimate only falls as steps are added; once it has settled, so has the bound.
+            ritz, last_ritz = _least_ritz(alphas, betas), ritz
+            if ritz >= last_ritz / 2:
+                break
         HD = F.gradient(D) - constant
         curvature = float(np.sum(D * HD))
         if curvature <= 0:
             break
-        alpha = rho / curvature
-        W, R = W + alpha * D, R - alpha * HD
+        alphas.append(rho / curvature)
+        W, R = W + alphas[-1] * D, R - alphas[-1] * HD
         S = precondition(R)
         rho, last = float(np.sum(R * S)), rho
-        D = S + rho / last * D
+        betas.append(rho / last)
+        D = S + betas[-1] * D
         norms.append(_norm(R))
         values.append(start + 0.5 * float(np.sum(W * (constant - R))))
+        least = len(norms) if norms[-1] < min(norms[:-1]) else least
     norms[-1] = _norm(F.gradient(W))
     route = f"preconditioned conjugate gradients on {W.size} unknowns"
     return _result(W, values, norms, scale, norms[-1] <= tolerance * scale, route, tolerance)
+
+
+def _least_ritz(alphas: list[float], betas: list[float]) -> float:
+    """Estimate of the least eigenvalue of the preconditioned Hessian, from the steps of conjugate gradients.
+
+    The error of W is at most the preconditioned step that is left, divided by this eigenvalue. The
+    tridiagonal matrix below is the one that Lanczos's method would have built.
+    """
+    if not alphas:
+        return 1.0
+    a = np.array(alphas)
+    ratios = np.array(betas[: len(alphas) - 1])
+    diagonal = 1 / a
+    diagonal[1:] += ratios / a[:-1]
+    beside = np.sqrt(ratios) / a[:-1]
+    return float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))[0])
 
 
 def _norm(G: FloatArray) -> float:

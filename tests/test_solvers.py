@@ -557,3 +557,61 @@ def test_results_are_frozen_and_read_only():
             result.W = None
         for array in (result.W, result.values, result.gradient_norms):
             assert not array.flags.writeable
+
+
+def correlated(n: int, d: int, widest: float) -> Tasks:
+    """Tasks that differ in which features vary together, with scales up to `widest`."""
+    rng = np.random.default_rng(3)
+    mixing = rng.normal(size=(n, d, d)) * np.geomspace(1.0, widest, d)
+    X = [rng.normal(size=(2 * d, d)) @ M for M in mixing]
+    return Tasks(X, [rng.normal(size=2 * d) for _ in X])
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-7, 1e-10])
+@pytest.mark.parametrize("strength", [1e-3, 1.0])
+def test_conjugate_gradients_bring_W_itself_within_the_tolerance(tolerance, strength, monkeypatch):
+    n, d = 8, 10
+    F = TraceRegularized(correlated(n, d, 30.0), relations.to_mean(n), strength)
+    exact = np.linalg.solve(F.hessian(), 2 * F.moments.B.ravel(order="F")).reshape(d, n, order="F")
+    monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+    result = solve(F, tolerance=tolerance)
+    assert result.converged
+    assert np.linalg.norm(result.W - exact) <= 2 * tolerance * np.linalg.norm(exact)
+
+
+def test_conjugate_gradients_give_up_in_a_sentence_where_rounding_stops_them(monkeypatch):
+    monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(solvers, "PATIENCE", 20)
+    result = solve(TraceRegularized(correlated(8, 10, 1e9), relations.to_mean(8), 1.0), tolerance=1e-14)
+    assert not result.converged
+    assert "scale the features" in result.message
+
+
+def test_conjugate_gradients_go_on_beyond_their_patience_while_they_gain(monkeypatch):
+    monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(solvers, "PATIENCE", 40)
+    result = solve(TraceRegularized(correlated(8, 10, 30.0), relations.to_mean(8), 1e-3))
+    assert result.converged
+    assert result.n_iterations > 41
+
+
+def test_conjugate_gradients_report_values_and_gradients_as_they_are(monkeypatch):
+    monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+    F = TraceRegularized(correlated(8, 10, 1e9), relations.to_mean(8), 1.0)
+    for tolerance in (0.9, 1e-14):
+        result = solve(F, tolerance=tolerance)
+        assert result.values[-1] == pytest.approx(F.value(result.W), rel=1e-9)
+        assert result.gradient_norms[-1] == np.linalg.norm(F.gradient(result.W))
+
+
+def test_the_least_ritz_value_is_the_least_eigenvalue_once_all_directions_are_seen():
+    eigenvalues = np.array([0.02, 0.3, 1.0, 1.7])
+    R = D_ = np.ones(4)
+    alphas, betas = [], []
+    for _ in eigenvalues:
+        alphas.append(R @ R / (D_ @ (eigenvalues * D_)))
+        R_next = R - alphas[-1] * eigenvalues * D_
+        betas.append(R_next @ R_next / (R @ R))
+        R, D_ = R_next, R_next + betas[-1] * D_
+    assert solvers._least_ritz(alphas, betas) == pytest.approx(0.02, rel=1e-9)
+    assert solvers._least_ritz(alphas[:2], betas[:2]) > 0.02
