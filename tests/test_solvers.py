@@ -597,8 +597,8 @@ def test_conjugate_gradients_go_on_beyond_their_patience_while_they_gain(monkeyp
 
 def test_conjugate_gradients_report_values_and_gradients_as_they_are(monkeypatch):
     monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
-    F = TraceRegularized(correlated(8, 10, 1e9), relations.to_mean(8), 1.0)
-    for tolerance in (0.9, 1e-14):
+    for widest, tolerance in ((1.0, 0.9), (30.0, 0.3), (1e9, 1e-14)):
+        F = TraceRegularized(correlated(8, 10, widest), relations.to_mean(8), 1.0)
         result = solve(F, tolerance=tolerance)
         assert result.values[-1] == pytest.approx(F.value(result.W), rel=1e-9)
         assert result.gradient_norms[-1] == np.linalg.norm(F.gradient(result.W))
