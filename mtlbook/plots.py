@@ -12,12 +12,16 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from mtlbook import checks
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("Figures need one more package: pip install matplotlib.") from error
 
 MOST_NUMBERS = 64
 

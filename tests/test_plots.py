@@ -1,5 +1,8 @@
 """What the figures show is what they were given: the numbers are read back from the axes."""
 
+import importlib
+import sys
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -142,3 +145,10 @@ def test_in_print_a_movable_figure_stands_at_its_start():
 def test_a_movable_figure_needs_somewhere_to_go(positions, start):
     with pytest.raises(ValueError, match="at least two"):
         plots.movable(draw_level, positions, label="level", start=start)
+
+
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.delitem(sys.modules, "mtlbook.plots")
+    with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
+        importlib.import_module("mtlbook.plots")
