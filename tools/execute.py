@@ -5,6 +5,7 @@ python tools/execute.py [SLUG ...]      # without a slug: every chapter
 
 import base64
 import hashlib
+import importlib
 import os
 import sys
 import time
@@ -28,9 +29,16 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel in the user's home must not stand in for this interpreter's
+    "MPLCONFIGDIR": str(Path(sys.prefix) / "var" / "matplotlib"),  # nor another environment's list of fonts
 }
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CELL_METADATA = {"mystnb", "slideshow", "tags"}  # what an author writes; the rest is left by editors
+
+
+def prepare() -> None:
+    """Set the environment of the kernels, and have matplotlib list its fonts before any of them looks."""
+    os.environ.update(ENVIRONMENT)
+    importlib.import_module("matplotlib.font_manager")
 
 
 class Failure(Exception):
@@ -116,7 +124,7 @@ def execute(path: Path) -> bool:
 
 def main(slugs: list[str]) -> int:
     """Run the chapters named, or all; the number of those that failed."""
-    os.environ.update(ENVIRONMENT)
+    prepare()
     paths = [CHAPTERS / f"{slug}.ipynb" for slug in slugs] or sorted(CHAPTERS.glob("*.ipynb"))
     failed = 0
     for path in paths:
