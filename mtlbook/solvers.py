@@ -248,8 +248,8 @@ def _conjugate_gradients(F: Quadratic, tolerance: float) -> Result:
     betas: list[float] = []
     least, ritz = 0, 1.0
     while rho > 0 and norms[-1] > ROUNDING * scale and len(norms) - least <= PATIENCE:
-        if norms[-1] <= tolerance * scale and _norm(S) <= tolerance * _norm(W) * ritz:
-            # The estimate only falls as steps are added; once it has settled, so has the bound.
+        if norms[-1] <= tolerance * scale and _norm(S) <= tolerance * _norm(W) * ritz / 2:
+            # The estimate only falls as steps are added; once it falls by less than half, the bound holds.
             ritz, last_ritz = _least_ritz(alphas, betas), ritz
             if ritz >= last_ritz / 2:
                 break

@@ -151,3 +151,8 @@ def test_moments_are_made_of_tasks_only(wrong):
 def test_tasks_given_are_not_changed(tasks):
     with unchanged(*tasks.X, *tasks.y):
         Moments.from_chunks([tasks, tasks])
+
+
+def test_chunks_that_are_no_sequence_are_refused():
+    with pytest.raises(TypeError, match="chunks: wanted an iterable of Tasks, found 5"):
+        Moments.from_chunks(5)
