@@ -128,13 +128,26 @@ class LevelRegularized:
         """The shape (d, n) of W."""
         return (self.moments.X_mean.shape[0], len(self.moments))
 
-    def at(self, strength: float) -> LevelRegularized:
-        """The same objective at another strength of the penalty on slopes; what both need is shared.
+    def at(
+        self,
+        strength: float | None = None,
+        *,
+        levels: LevelPenalty | None = None,
+        moments: LevelMoments | None = None,
+        weights: ArrayLike | None = None,
+    ) -> LevelRegularized:
+        """The same objective with some parts exchanged; what does not change is shared, not computed again.
 
         Parameters
         ----------
-        strength : float
-            At least zero.
+        strength : float, optional
+            Another strength of the penalty on slopes, at least zero.
+        levels : LevelPenalty, optional
+            Another penalty on the levels.
+        moments : LevelMoments, optional
+            Other rows of the same tasks and features, such as those of another fold.
+        weights : array of shape (n,), optional
+            Weights of the tasks for the other rows; one each by default.
 
         Returns
         -------
@@ -143,11 +156,21 @@ class LevelRegularized:
         Raises
         ------
         ValueError
-            If strength is negative or not finite.
+            If a part does not fit.
         """
-        _ = self._coupling, self._spectrum
+        _ = self._spectrum, self._coupling
         other = copy(self)
-        object.__setattr__(other, "strength", checks.number(strength, "strength", at_least=0.0))
+        if strength is not None:
+            object.__setattr__(other, "strength", checks.number(strength, "strength", at_least=0.0))
+        if levels is not None:
+            checks.array(levels.P, "P of the levels", self.P.shape)
+            object.__setattr__(other, "levels", levels)
+        if moments is not None:
+            checks.array(moments.X_mean, "means of other rows", self.shape)
+            object.__setattr__(other, "moments", moments)
+            object.__setattr__(other, "weights", checks.frozen(_weights(weights, moments.within.m)))
+        if levels is not None or moments is not None:
+            vars(other).pop("_coupling")
         return other
 
     def levels_at(self, W: ArrayLike) -> FloatArray:

@@ -297,7 +297,7 @@ def validate_levels(
     strengths: Sequence[float],
     levels: Sequence[LevelPenalty],
     *,
-    weights: Sequence[FloatArray] | None = None,
+    weights: Sequence[FloatArray | None] | None = None,
     pooled: bool = False,
 ) -> CrossValidation:
     """:func:`cross_validate` on moments, for each pair of a strength and a penalty on the levels.
@@ -334,10 +334,13 @@ def validate_levels(
     """
     if not levels:
         checks.fail("levels", "at least one LevelPenalty", "none", "Pass LevelPenalty(P, strength).")
+    shares = [None] * len(folds) if weights is None else list(weights)
     errors = np.zeros((len(strengths), len(levels), len(folds), len(folds[0][0])))
+    F = LevelRegularized(folds[0][0], P, strengths[0], levels[0], shares[0])
     for k, (train, test) in enumerate(folds):
+        F = F.at(moments=train, weights=shares[k])
         for j, level in enumerate(levels):
-            F = LevelRegularized(train, P, strengths[0], level, None if weights is None else weights[k])
+            F = F.at(levels=level)
             for i, strength in enumerate(strengths):
                 found = minimise(F.at(strength), pooled=pooled, tolerance=VALIDATION_TOLERANCE)
                 errors[i, j, k] = test.errors(found.W, found.levels)
