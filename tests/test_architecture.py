@@ -29,7 +29,8 @@ DOORS = {
     "objectives": {"tasks", "moments", "losses"},
     "solvers": set(),
     "newton": {"solvers"},
-    "learning": {"objectives", "solvers", "relations", "moments", "tasks"},
+    "proximal": set(),
+    "learning": {"proximal", "moments", "tasks"},
     "posterior": {"objectives", "solvers", "relations", "moments", "tasks"},
     "streams": {"objectives", "solvers", "relations", "moments", "tasks"},
     "model_selection": {
@@ -42,6 +43,7 @@ DOORS = {
         "solvers",
         "newton",
         "learning",
+        "proximal",
     },
     "estimators": {"model_selection", "tasks", "relations", "objectives", "solvers"},
     "experiments": set(),
