@@ -31,7 +31,8 @@ DOORS = {
     "solvers": set(),
     "intercepts": {"tasks", "moments", "levels", "objectives", "solvers"},
     "newton": {"solvers"},
-    "learning": {"objectives", "solvers", "relations", "moments", "tasks"},
+    "proximal": set(),
+    "learning": {"proximal", "moments", "tasks"},
     "posterior": {"objectives", "solvers", "relations", "moments", "tasks"},
     "streams": {"objectives", "solvers", "relations", "moments", "tasks"},
     "model_selection": {
@@ -46,6 +47,7 @@ DOORS = {
         "solvers",
         "newton",
         "learning",
+        "proximal",
     },
     "estimators": {"model_selection", "tasks", "relations", "levels", "intercepts", "solvers"},
     "experiments": set(),
