@@ -27,6 +27,9 @@ DOORS = {
     "levels": {"tasks", "moments"},
     "cluster": {"tasks", "moments"},
     "losses": set(),
+    "responses": {"tasks", "losses"},
+    "expansion": {"tasks", "losses"},
+    "mixed": {"tasks", "losses", "responses", "expansion"},
     "objectives": {"tasks", "moments", "losses"},
     "solvers": set(),
     "intercepts": {"tasks", "moments", "levels", "objectives", "solvers"},
@@ -43,6 +46,8 @@ DOORS = {
         "levels",
         "intercepts",
         "losses",
+        "responses",
+        "mixed",
         "objectives",
         "solvers",
         "newton",
@@ -165,8 +170,12 @@ CLASSES = {name: item for name, item in PUBLIC.items() if inspect.isclass(item)}
 PROPERTIES = {name: item for name, item in PUBLIC.items() if isinstance(item, property)}
 FUNCTIONS = {name: item for name, item in PUBLIC.items() if name not in CLASSES and name not in PROPERTIES}
 PROTOCOLS = [name for name, item in CLASSES.items() if getattr(item, "_is_protocol", False)]
+# What a protocol has described for all need not be said again by each class that keeps it.
+KEEPERS = [
+    name for name, item in CLASSES.items() if any(CLASSES[other] in item.__mro__ for other in PROTOCOLS)
+]
 # The foundation documents what it refuses; a protocol is one line a member.
-TERSE = tuple(f"{name}." for name in ["checks", *PROTOCOLS])
+TERSE = tuple(f"{name}." for name in ["checks", *PROTOCOLS, *KEEPERS])
 
 
 def sections(item: object) -> dict[str, str]:
