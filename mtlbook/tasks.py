@@ -118,7 +118,7 @@ class Tasks:
     @property
     def n_rows(self) -> tuple[int, ...]:
         """The numbers of rows m_1, ..., m_n."""
-        return tuple(len(y) for y in self.y)
+        return tuple(map(len, self.y))
 
     def take(self, rows: Sequence[ArrayLike]) -> Tasks:
         """The same tasks with only some of their rows.
