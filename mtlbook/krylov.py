@@ -1,7 +1,7 @@
 """Krylov: preconditioned conjugate gradients for several linear systems at once.
 
-Notation: H V = B for each of s systems, which share their shape but not their H. Arrays hold the systems along
-their last axis, so that one product with a shared matrix serves all of them: V, B, R = B - H V and the
+Notation: H V = B for each of s systems, which share their shape but not their H. Arrays hold the systems
+along their last axis, so that one product with a shared matrix serves all of them: V, B, R = B - H V and the
 preconditioned residual S = M^-1 R have shape (n, d, s), and ``<R, S>`` means one number a system.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from mtlbook.checks import FloatArray
 
-ROUNDING = 1e-15
+# Residuals below so many units of rounding say nothing any more.
+ROUNDING = 5.0
 PATIENCE = 500
 
 
@@ -109,7 +111,7 @@ def conjugate_gradients(
     systems : Systems
         Products with H and M^-1.
     B : ndarray of shape (n, d, s)
-        Right-hand sides.
+        Right-hand sides; all steps are taken in their precision.
     stop : callable
         Takes a `State`, says which of the running systems are done. A residual at rounding, a direction
         without curvature or `patience` steps without a smaller residual end a system in any case.
@@ -125,10 +127,10 @@ def conjugate_gradients(
     .. [HS52] M. R. Hestenes, E. Stiefel. Methods of conjugate gradients for solving linear systems.
        Journal of Research of the National Bureau of Standards 49, 409-436, 1952.
     """
-    count = B.shape[-1]
-    found = np.zeros(B.shape)
+    count, least = B.shape[-1], ROUNDING * float(np.finfo(B.dtype).eps)
+    found = np.zeros_like(B)
     which = np.arange(count)
-    V, R = np.zeros(B.shape), B.copy()
+    V, R = np.zeros_like(B), B.copy()
     S = systems.precondition(R)
     D, energy = S.copy(), dots(R, S)
     starts = np.sqrt(dots(B, B))
@@ -136,9 +138,9 @@ def conjugate_gradients(
     while True:
         state = State(
             which, V, S, track.norms[-1][which], starts[which], energy, track.descents[-1][which],
-            len(track.alphas), lambda: track.ritz(which),
+            len(track.alphas), partial(track.ritz, which),
         )  # fmt: skip
-        done = stop(state) | (energy <= 0) | (state.norms <= ROUNDING * state.starts)
+        done = stop(state) | (energy <= 0) | (state.norms <= least * state.starts)
         done |= state.steps - track.best_at[which] > patience
         HD = systems.apply(D)
         curvature = dots(D, HD)
@@ -152,12 +154,12 @@ def conjugate_gradients(
             V, R, D, HD = (np.ascontiguousarray(A[..., running]) for A in (V, R, D, HD))
             energy, curvature = energy[running], curvature[running]
         alpha = energy / curvature
-        V += alpha * D
-        R -= alpha * HD
+        V += alpha.astype(B.dtype) * D
+        R -= alpha.astype(B.dtype) * HD
         S = systems.precondition(R)
         energy, last = dots(R, S), energy
         beta = energy / last
-        D *= beta
+        D *= beta.astype(B.dtype)
         D += S
         track.add(which, alpha, beta, np.sqrt(dots(R, R)), dots(V, B[..., which] + R), energy)
     return Solution(
@@ -247,6 +249,6 @@ def dots(A: FloatArray, B: FloatArray) -> FloatArray:
     ndarray of shape (s,)
     """
     if A.shape[-1] == 1:
-        return np.array([A.ravel() @ B.ravel()])
+        return np.array([A.ravel() @ B.ravel()], dtype=np.float64)
     found: Any = np.einsum("nds,nds->s", A, B)
-    return found
+    return np.asarray(found, dtype=np.float64)

@@ -6,7 +6,7 @@ Notation: C_i = X_i^T X_i / m_i (d, d), b_i = X_i^T y_i / m_i (d,) and ``s_i = |
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -193,6 +193,45 @@ class Moments:
     def n_features(self) -> int:
         """The number d of features."""
         return int(self.B.shape[0])
+
+
+def sums_of_others(parts: Sequence[Moments]) -> list[Moments]:
+    """For each of k parts the moments of all other parts together.
+
+    Nothing is subtracted, so that no digit is lost to a part that outweighs the rest. It matters for
+    cross-validation: the rows to train on in one fold are those that the other folds test on, so that one
+    pass over the rows serves all folds.
+
+    Parameters
+    ----------
+    parts : sequence of k Moments, k at least two
+        Of the same tasks.
+
+    Returns
+    -------
+    list of k Moments
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        first._same(part)
+    total = _others(np.stack([part.m for part in parts]))
+    C = [np.empty(first.C.shape) for _ in parts]
+    for i in range(len(first)):
+        # All parts of one task fit the cache.
+        sums = _others(np.stack([part.C[i] * part.m[i] for part in parts]))
+        for k, one in enumerate(C):
+            np.divide(sums[k], total[k, i], out=one[i])
+    B = _others(np.stack([part.B * part.m for part in parts])) / total[:, None]
+    s = _others(np.stack([part.s * part.m for part in parts])) / total
+    return [Moments._made(*fields, first.names) for fields in zip(C, B, s, total, strict=True)]
+
+
+def _others(values: FloatArray) -> FloatArray:
+    """For each entry along the first axis the sum of all others, by sums from both ends."""
+    found = np.zeros_like(values)
+    found[1:] = np.cumsum(values[:-1], axis=0)
+    found[:-1] += np.cumsum(values[:0:-1], axis=0)[::-1]
+    return found
 
 
 def _shared(tasks: Tasks) -> bool:

@@ -21,11 +21,8 @@ from mtlbook import checks
 from mtlbook.checks import FloatArray
 from mtlbook.moments import Moments
 from mtlbook.penalty import Penalty
-from mtlbook.quadratic import Formed, Normal, Rows, rotated
+from mtlbook.quadratic import Formed, Normal, Rows, few_rows, rotated
 from mtlbook.tasks import Tasks
-
-ROWS_BELOW = 1.0
-WIDE = 100
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -66,6 +63,7 @@ class TraceRegularized:
 
     penalty: Penalty
     strength: float
+    _data: Tasks | Moments
 
     def __init__(self, tasks: Tasks | Moments, P: ArrayLike, strength: float) -> None:
         if not isinstance(tasks, Moments):
@@ -73,6 +71,34 @@ class TraceRegularized:
         object.__setattr__(self, "_data", tasks)
         object.__setattr__(self, "penalty", Penalty(P, len(tasks)))
         object.__setattr__(self, "strength", checks.number(strength, "strength", at_least=0.0))
+
+    def on(self, tasks: Tasks | Moments) -> TraceRegularized:
+        """The same penalty and strength on other data of as many tasks.
+
+        Parameters
+        ----------
+        tasks : Tasks or Moments
+            The data of n tasks.
+
+        Returns
+        -------
+        TraceRegularized
+
+        Raises
+        ------
+        TypeError
+            If `tasks` is neither Tasks nor Moments.
+        ValueError
+            If it holds another number of tasks.
+        """
+        if not isinstance(tasks, Moments):
+            checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
+        if len(tasks) != self.penalty.n:
+            checks.fail("tasks", f"{self.penalty.n} tasks", str(len(tasks)), "Make P of that size.")
+        other = object.__new__(TraceRegularized)
+        for field, value in (("_data", tasks), ("penalty", self.penalty), ("strength", self.strength)):
+            object.__setattr__(other, field, value)
+        return other
 
     def at(self, strength: float) -> TraceRegularized:
         """The same objective at another strength; what is known of data and penalty is kept.
@@ -110,8 +136,7 @@ class TraceRegularized:
     def _curvature(self) -> Formed | Rows:
         """Rows where forming C_i would cost more than it saves, else C_i."""
         data = self._data
-        few = isinstance(data, Tasks) and sum(data.n_rows) * ROWS_BELOW < len(data) * data.n_features
-        return Rows(data) if few and data.n_features >= WIDE else Formed(self.moments)
+        return Rows(data) if isinstance(data, Tasks) and few_rows(data) else Formed(self.moments)
 
     def systems(self, strengths: FloatArray) -> Normal:
         """The normal equations at each of some strengths, for :func:`mtlbook.solvers.solve`.

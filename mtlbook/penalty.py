@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mtlbook import checks
 from mtlbook.checks import FloatArray
 
+Indices = NDArray[np.signedinteger[Any]]
 SPARSE_FROM = 200
 SPARSE_SHARE = 1 / 16
 NARROW = 64
@@ -24,8 +26,8 @@ class Penalty:
     """A symmetric positive semidefinite P.
 
     From `SPARSE_FROM` tasks on, a P with at most `SPARSE_SHARE` of its entries filled is kept by its entries
-    alone, and shown to be semidefinite by diagonal dominance, or else by its Cholesky factor: no eigenvalue is
-    computed, which would cost n^3. Any other P is decomposed once.
+    alone, and shown to be semidefinite by diagonal dominance, or else by its Cholesky factor: no eigenvalue
+    is computed, which would cost n^3. Any other P is decomposed once.
 
     Parameters
     ----------
@@ -94,38 +96,32 @@ class Penalty:
         Parameters
         ----------
         V : ndarray of shape (n, width)
-            One row a task.
+            One row a task; its precision is that of the product.
 
         Returns
         -------
         ndarray of shape (n, width)
         """
         if not self.sparse:
-            return self.P @ V
+            return self.P.astype(V.dtype, copy=False) @ V
+        filled = self._filled.astype(V.dtype, copy=False)[:, None, :]
         # Gathered rows of a narrow block stay in cache.
-        return np.concatenate(
-            [
-                np.matmul(self._filled[:, None, :], V[self._where, k : k + NARROW])[:, 0]
-                for k in range(0, V.shape[1], NARROW)
-            ],
-            axis=1,
-        )
+        blocks = [V[:, k : k + NARROW] for k in range(0, V.shape[1], NARROW)]
+        return np.concatenate([np.matmul(filled, block[self._where])[:, 0] for block in blocks], axis=1)
 
 
-def _entries(M: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray] | None:
+def _entries(M: FloatArray) -> tuple[Indices, Indices, FloatArray] | None:
     """Rows, columns and values of what is not zero, if that is little and exactly symmetric."""
     n = len(M)
     filled = M != 0
     if np.count_nonzero(filled) > SPARSE_SHARE * n * n:
         return None
     rows, columns = np.divmod(np.flatnonzero(filled), n)
-    values = M[rows, columns]
+    values: FloatArray = np.asarray(M[rows, columns], dtype=np.float64)
     return (rows, columns, values) if np.array_equal(values, M[columns, rows]) else None
 
 
-def _padded(
-    rows: NDArray[np.intp], columns: NDArray[np.intp], values: FloatArray, n: int
-) -> tuple[NDArray[np.intp], FloatArray]:
+def _padded(rows: Indices, columns: Indices, values: FloatArray, n: int) -> tuple[Indices, FloatArray]:
     """For each task the tasks it meets and the entries, in arrays as wide as the fullest row."""
     degrees = np.bincount(rows, minlength=n)
     place = np.arange(len(rows)) - np.repeat(np.cumsum(degrees) - degrees, degrees)
@@ -135,9 +131,7 @@ def _padded(
     return where, filled
 
 
-def _dominance(
-    rows: NDArray[np.intp], columns: NDArray[np.intp], values: FloatArray, n: int
-) -> tuple[float, float] | None:
+def _dominance(rows: Indices, columns: Indices, values: FloatArray, n: int) -> tuple[float, float] | None:
     """Bounds on the eigenvalues of P, if some positive v shows P to be dominated by its diagonal.
 
     Let K have the diagonal of P and minus the absolute values of the rest. Where K v >= 0 for a v > 0, the
@@ -180,8 +174,8 @@ def _warn_of_similarity(off: FloatArray, scale: float) -> None:
     noise = 1e-12 * scale
     if off.max(initial=0.0) > noise and off.min() >= -noise:
         warnings.warn(
-            "P: no entry off the diagonal is negative and some are positive, as in a similarity. tr(W P W^T) then"
-            " charges related tasks for agreeing and drives them apart. To draw them together, turn the"
+            "P: no entry off the diagonal is negative and some are positive, as in a similarity. tr(W P W^T)"
+            " then charges related tasks for agreeing and drives them apart. To draw them together, turn the"
             " similarity into a penalty with mtlbook.relations.laplacian or precision.",
             UserWarning,
             stacklevel=4,

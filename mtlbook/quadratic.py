@@ -21,6 +21,7 @@ from mtlbook.tasks import Tasks
 
 DAMPING = 4.0
 MOST_DEGREES = 12
+WIDE = 100
 
 
 class Curvature(Protocol):
@@ -124,6 +125,21 @@ class Rows:
         (ndarray of shape (d,), None)
         """
         return self.diagonal, None
+
+
+def few_rows(tasks: Tasks) -> bool:
+    """Whether forming C_i would cost more than it saves: many features, and fewer rows than features.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The data.
+
+    Returns
+    -------
+    bool
+    """
+    return tasks.n_features >= WIDE and sum(tasks.n_rows) < len(tasks) * tasks.n_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +252,8 @@ class Normal:
         """
         kept = replace(self, strengths=self.strengths[running])
         kept.__dict__["_basis"] = self._basis
+        if "_inverse" in self.__dict__:
+            kept.__dict__["_inverse"] = np.ascontiguousarray(self._inverse[..., running])
         return kept
 
     @cached_property
@@ -294,9 +312,7 @@ def _along_features(M: FloatArray, V: FloatArray) -> FloatArray:
     return (V[:, :, 0] @ M.T)[:, :, None] if V.shape[-1] == 1 else np.matmul(M, V)
 
 
-def rotated(
-    moments: Moments, P: FloatArray, strength: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def rotated(moments: Moments, P: FloatArray, strength: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Half the Hessian and half the steepest descent at 0, in the eigenvectors U of P along the tasks, and U.
 
     There the penalty is diagonal, so that what the penalty does not see is not drowned by what it does: the

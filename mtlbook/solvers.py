@@ -66,7 +66,9 @@ class _Systems(krylov.Systems, Protocol):
 class Structured(Quadratic, Protocol):
     """What an objective offers besides where its systems at many strengths share their structure."""
 
-    strength: float
+    @property
+    def strength(self) -> float:
+        """Its regularisation strength."""
 
     def at(self, strength: float) -> Structured:
         """F at another strength."""
@@ -296,7 +298,7 @@ class _Aim:
         ritz = np.ones(systems.right.shape[-1])
 
         def settled(state: krylov.State, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
-            """The estimate only falls as steps are added; once it falls by less than half, the bound holds."""
+            """The estimate only falls as steps are added; once it falls by less than half, it holds."""
             if not near.any():
                 return near
             fresh, last = state.least_ritz(), ritz[state.which]

@@ -42,6 +42,7 @@ DOORS = {
         "moments",
         "losses",
         "objectives",
+        "quadratic",
         "solvers",
         "newton",
         "learning",
