@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -54,7 +54,7 @@ class LevelResult(Result):
         The level of each task.
     """
 
-    levels: FloatArray
+    levels: FloatArray = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -368,7 +368,8 @@ def minimise(F: LevelRegularized, *, pooled: bool = False, tolerance: float = 1e
         found.converged,
         found.n_iterations,
         found.message,
-        F.levels_at(W),
+        found.gap,
+        levels=F.levels_at(W),
     )
 
 
