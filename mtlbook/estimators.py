@@ -307,7 +307,7 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return plans
 
     def _weights(self, moments: LevelMoments) -> FloatArray | None:
-        m = moments.within.m
+        m = moments.m
         return m / m.mean() if self.weigh == "rows" else None
 
     def _search(self, table: _Table, plans: list[_Plan]) -> tuple[dict[str, FloatArray], Rows]:
@@ -321,7 +321,7 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             validate_levels(pairs, plan.P, plan.strengths, plan.levels, weights=weights, pooled=self._pooled)
             for plan in plans
         ]
-        rows = np.array([test.within.m for _, test in pairs])
+        rows = np.array([test.m for _, test in pairs])
         sums = np.concatenate([np.sum(part.errors * rows, axis=1) for part in found])
         tested = rows.sum(axis=0)
         share = tested if self.weigh == "rows" else (tested > 0).astype(float)

@@ -23,25 +23,22 @@ infinite level_strength with P_l = to_mean(n), is one common level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mtlbook import checks
+from mtlbook import checks, krylov
 from mtlbook.checks import FloatArray
+from mtlbook.level_systems import LevelSystems
 from mtlbook.levels import LevelMoments, LevelPenalty, columns
 from mtlbook.moments import Moments
 from mtlbook.objectives import TraceRegularized
 from mtlbook.solvers import Result, solve
 from mtlbook.tasks import Tasks
-
-NO_CURVATURE = 1e-14
-COMMON_UNKNOWNS = 64
-CHEAP = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +51,7 @@ class LevelResult(Result):
         The level of each task.
     """
 
-    levels: FloatArray
+    levels: FloatArray = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +118,7 @@ class LevelRegularized:
         object.__setattr__(self, "strength", checks.number(strength, "strength", at_least=0.0))
         object.__setattr__(self, "levels", checks.instance(levels, LevelPenalty, "levels", remedy))
         checks.array(levels.P, "P of the levels", (n, n))
-        object.__setattr__(self, "weights", checks.frozen(_weights(weights, moments.within.m)))
+        object.__setattr__(self, "weights", checks.frozen(_weights(weights, moments.m)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,7 +165,7 @@ class LevelRegularized:
         if moments is not None:
             checks.array(moments.X_mean, "means of other rows", self.shape)
             object.__setattr__(other, "moments", moments)
-            object.__setattr__(other, "weights", checks.frozen(_weights(weights, moments.within.m)))
+            object.__setattr__(other, "weights", checks.frozen(_weights(weights, moments.m)))
         if levels is not None or moments is not None:
             vars(other).pop("_coupling")
         return other
@@ -209,7 +206,7 @@ class LevelRegularized:
         ValueError
             If W has another shape or is not finite.
         """
-        V, own = checks.array(W, "W", self.shape), self.moments.within
+        V, own = checks.array(W, "W", self.shape), self.moments
         r = self._left(V)
         errors = np.sum(V * (columns(own.C, V) - 2 * own.B), axis=0) + own.s
         return float(
@@ -235,7 +232,7 @@ class LevelRegularized:
         ValueError
             If W has another shape or is not finite.
         """
-        V, own = checks.array(W, "W", self.shape), self.moments.within
+        V, own = checks.array(W, "W", self.shape), self.moments
         inside = self.weights * (columns(own.C, V) - own.B)
         outside = self.moments.X_mean * (self._coupling[0] @ self._left(V))
         return 2 * (inside - outside) + 2 * self.strength * (V @ self.P)
@@ -253,7 +250,7 @@ class LevelRegularized:
         rows = self.moments.X_mean.T
         H = 2 * np.einsum("ij,ik,jl->ikjl", self._coupling[0], rows, rows, optimize=True)
         H[:, range(d), :, range(d)] += 2 * self.strength * self.P
-        H[range(n), :, range(n), :] += 2 * self.weights[:, None, None] * self.moments.within.C
+        H[range(n), :, range(n), :] += 2 * self.weights[:, None, None] * self.moments.C
         return H.reshape(d * n, d * n)
 
     def lipschitz(self) -> float:
@@ -265,40 +262,38 @@ class LevelRegularized:
         -------
         float
         """
-        own = (self.weights * np.linalg.eigvalsh(self.moments.within.C)[:, -1]).max()
+        own = (self.weights * np.linalg.eigvalsh(self.moments.C)[:, -1]).max()
         between = np.linalg.eigvalsh(self._coupling[0])[-1] * np.sum(self.moments.X_mean**2, axis=0).max()
         return float(2 * (own + between + self.strength * self._spectrum[0][-1]))
 
     def preconditioner(self) -> Callable[[FloatArray], FloatArray]:
         """Sum of two approximate inverses of the Hessian: one task at a time, and what tasks have in common.
 
-        The first inverts the blocks on the diagonal; it is good where P is weak. The second is exact on the
-        directions that P hardly charges, its eigenvectors of least eigenvalue, where blocks are not. Together
-        they take few steps at every strength, however much the tasks differ.
+        See :class:`mtlbook.level_systems.LevelSystems`.
 
         Returns
         -------
         callable
             Takes and returns an ndarray of shape (d, n). Directions without curvature are left out.
         """
-        d, n = self.shape
-        rows, (M, _), (p, U) = self.moments.X_mean.T, self._coupling, self._spectrum
-        own = self.weights[:, None, None] * self.moments.within.C
-        blocks = own + np.diag(M)[:, None, None] * rows[:, :, None] * rows[:, None, :]
-        each = _inverse(2 * blocks + 2 * self.strength * np.diag(self.P)[:, None, None] * np.eye(d))
-        common = U[:, : max(1, COMMON_UNKNOWNS // d)]
-        common = common[:, p[: common.shape[1]] <= max(CHEAP * p[-1], p[0])]
-        r = common.shape[1]
-        between = (common[:, :, None] * rows[:, None, :]).reshape(n, r * d)
-        small = np.einsum("ia,ib,ikl->akbl", common, common, own, optimize=True).reshape(r * d, r * d)
-        small += between.T @ M @ between + self.strength * np.kron(common.T @ self.P @ common, np.eye(d))
-        coarse = _inverse(2 * small)
+        systems = self.systems(np.array([self.strength]))
+        return lambda R: systems.precondition(R.T[:, :, None])[:, :, 0].T / 2
 
-        def apply(R: FloatArray) -> FloatArray:
-            shared = (coarse @ (R @ common).ravel(order="F")).reshape((d, r), order="F")
-            return columns(each, R) + shared @ common.T
+    def systems(self, strengths: FloatArray) -> LevelSystems:
+        """Half the gradient of F, set to zero, at each of several strengths.
 
-        return apply
+        Parameters
+        ----------
+        strengths : ndarray of shape (s,)
+            At least zero each; F's own does not matter.
+
+        Returns
+        -------
+        mtlbook.level_systems.LevelSystems
+        """
+        own = self.weights[:, None, None] * self.moments.C
+        rows = np.ascontiguousarray(self.moments.X_mean.T)
+        return LevelSystems(own, rows, self._coupling[0], self.P, self._spectrum, strengths)
 
     def pooled(self) -> TraceRegularized:
         """The same objective of one slope vector w for all tasks, F(w 1^T); d unknowns instead of dn.
@@ -308,7 +303,7 @@ class LevelRegularized:
         TraceRegularized
             Of one task, with W of shape (d, 1).
         """
-        own, rows, M = self.moments.within, self.moments.X_mean, self._coupling[0]
+        own, rows, M = self.moments, self.moments.X_mean, self._coupling[0]
         C = np.tensordot(self.weights, own.C, axes=1) + rows @ M @ rows.T
         b = own.B @ self.weights + rows @ M @ self.moments.y_mean
         s = self.weights @ own.s + self.moments.y_mean @ M @ self.moments.y_mean
@@ -330,11 +325,6 @@ class LevelRegularized:
     def _spectrum(self) -> tuple[FloatArray, FloatArray]:
         p, U = np.linalg.eigh(self.P)
         return p, U
-
-
-def _inverse(H: FloatArray) -> FloatArray:
-    """Inverse of semidefinite matrices on the directions with curvature."""
-    return np.asarray(np.linalg.pinv(H, rcond=NO_CURVATURE, hermitian=True), dtype=np.float64)
 
 
 def minimise(F: LevelRegularized, *, pooled: bool = False, tolerance: float = 1e-10) -> LevelResult:
@@ -368,8 +358,48 @@ def minimise(F: LevelRegularized, *, pooled: bool = False, tolerance: float = 1e
         found.converged,
         found.n_iterations,
         found.message,
-        F.levels_at(W),
+        found.gap,
+        levels=F.levels_at(W),
     )
+
+
+def level_path(
+    F: LevelRegularized, strengths: Sequence[float], *, pooled: bool = False, tolerance: float = 1e-7
+) -> tuple[FloatArray, FloatArray]:
+    """Slopes and levels at each of several strengths, near enough to compare their errors.
+
+    Parameters
+    ----------
+    F : LevelRegularized
+        The objective; its own strength does not matter.
+    strengths : sequence of s floats
+        Strengths of the penalty on slopes, at least zero.
+    pooled : bool
+        Whether all tasks share one slope vector.
+    tolerance : float
+        Stop once the energy of the residual, as the preconditioner sees it, is at most the square of
+        `tolerance` times that at zero.
+
+    Returns
+    -------
+    (ndarray of shape (s, d, n), ndarray of shape (s, n))
+        Slopes and levels.
+    """
+    objectives = [F.at(strength) for strength in strengths]
+    if pooled:
+        W = np.stack([minimise(each, pooled=True).W for each in objectives])
+    else:
+        systems = F.systems(np.array([each.strength for each in objectives]))
+        right = -np.ascontiguousarray(F.gradient(np.zeros(F.shape)).T) / 2
+        start: list[FloatArray] = []
+
+        def near(state: krylov.State) -> NDArray[np.bool_]:
+            start[:] = start or [state.energies]
+            return state.energies <= tolerance**2 * start[0][state.which]
+
+        B = np.repeat(right[:, :, None], len(objectives), axis=2)
+        W = krylov.conjugate_gradients(systems, B, near).V.transpose(2, 1, 0)
+    return W, np.stack([F.levels_at(each) for each in W])
 
 
 def _weights(given: ArrayLike | None, m: FloatArray) -> FloatArray:

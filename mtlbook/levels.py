@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments
 from mtlbook.tasks import Tasks
 
 NO_CURVATURE = 1e-13
@@ -126,17 +125,30 @@ class LevelMoments:
 
     Attributes
     ----------
-    within : Moments
-        Moments of the rows of each task less their mean.
+    C : ndarray of shape (n, d, d)
+        Second moments of the inputs of each task around their mean.
+    B : ndarray of shape (d, n)
+        Moments of inputs and targets around their means.
+    s : ndarray of shape (n,)
+        Variance of the targets of each task.
+    m : ndarray of shape (n,)
+        Numbers of rows.
     X_mean : ndarray of shape (d, n)
         Mean inputs of each task.
     y_mean : ndarray of shape (n,)
         Mean targets of each task.
     """
 
-    within: Moments
+    C: FloatArray
+    B: FloatArray
+    s: FloatArray
+    m: FloatArray
     X_mean: FloatArray
     y_mean: FloatArray
+
+    def __post_init__(self) -> None:
+        for field in ("C", "B", "s", "m", "X_mean", "y_mean"):
+            object.__setattr__(self, field, checks.frozen(getattr(self, field)))
 
     @classmethod
     def from_tasks(cls, tasks: Tasks) -> LevelMoments:
@@ -188,7 +200,7 @@ class LevelMoments:
             X_mean[:, i], y_mean[i] = x.mean(axis=0), t.mean()
             x, t = x - X_mean[:, i], t - y_mean[i]
             C[i], B[:, i], s[i] = x.T @ x / m[i], t @ x / m[i], t @ t / m[i]
-        return cls(Moments(C, B, s, m, tuple(range(n))), checks.frozen(X_mean), checks.frozen(y_mean))
+        return cls(C, B, s, m, X_mean, y_mean)
 
     def __len__(self) -> int:
         return len(self.y_mean)
@@ -205,9 +217,9 @@ class LevelMoments:
         -------
         ndarray of shape (n,)
         """
-        inside = np.sum(W * (columns(self.within.C, W) - 2 * self.within.B), axis=0) + self.within.s
+        inside = np.sum(W * (columns(self.C, W) - 2 * self.B), axis=0) + self.s
         outside = self.y_mean - np.sum(self.X_mean * W, axis=0) - levels
-        return np.where(self.within.m > 0, np.maximum(inside, 0.0) + outside**2, 0.0)
+        return np.where(self.m > 0, np.maximum(inside, 0.0) + outside**2, 0.0)
 
 
 def columns(C: FloatArray, W: FloatArray) -> FloatArray:

@@ -14,14 +14,13 @@ from numpy.typing import ArrayLike
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
-from mtlbook.intercepts import LevelRegularized, LevelResult, minimise
+from mtlbook.intercepts import LevelRegularized, LevelResult, level_path, minimise
 from mtlbook.levels import LevelMoments, LevelPenalty
+from mtlbook.moments import Moments, sums_of_others
 from mtlbook.objectives import TraceRegularized
-from mtlbook.solvers import Result, solve
-from mtlbook.tasks import Tasks
-
-# Errors of candidates are compared in a few digits.
-VALIDATION_TOLERANCE = 1e-7
+from mtlbook.quadratic import few_rows
+from mtlbook.solvers import Result, solve, solve_path
+from mtlbook.tasks import Tasks, leave_one_out
 
 
 @overload
@@ -242,13 +241,16 @@ def cross_validate(
     P: ArrayLike,
     strengths: ArrayLike,
     *,
+    gap: float = 1e-8,
     levels: LevelPenalty | Sequence[LevelPenalty] | None = None,
     pooled: bool = False,
 ) -> CrossValidation:
     """Fit on the training part of each fold and measure on its test part, for each strength.
 
     To standardize without a leak, map the folds first:
-    ``[standardize(train, test) for train, test in folds]``; with `levels`, add ``together=True``.
+    ``[standardize(train, test) for train, test in folds]``; with `levels`, add ``together=True``. All
+    strengths of a fold are fitted together. Folds as k_folds made them cost one pass over the rows in all,
+    since what one fold trains on is what the others test on; mapped folds cost one pass each.
 
     Parameters
     ----------
@@ -258,6 +260,9 @@ def cross_validate(
         Symmetric positive semidefinite penalty.
     strengths : array of shape (s,)
         Strengths to try, at least zero each.
+    gap : float
+        How near each fit comes to its minimum, relative to it, as in :func:`mtlbook.solvers.solve`. Small
+        problems are solved exactly in any case.
     levels : LevelPenalty or sequence of them, optional
         Penalties on the levels to try, each together with each strength: ``[penalty.at(s) for s in grid]``.
     pooled : bool
@@ -287,8 +292,28 @@ def cross_validate(
         tried = [levels] if isinstance(levels, LevelPenalty) else list(levels)
         moments = [(LevelMoments.from_tasks(train), LevelMoments.from_tasks(test)) for train, test in pairs]
         return validate_levels(moments, P, grid.tolist(), tried, pooled=pooled)
-    errors = [[squared_errors(fit(train, P, s).W, test) for train, test in pairs] for s in grid.tolist()]
-    return CrossValidation(checks.frozen(grid.copy()), checks.frozen(np.array(errors)))
+    first = checks.instance(pairs[0][0], Tasks, "tasks", "Build it with Tasks(X, y).")
+    F = TraceRegularized(first, P, 0.0)
+    errors = []
+    for train, (_, test) in zip(_training(pairs), pairs, strict=True):
+        fits = solve_path(F.on(train), grid, gap=gap)
+        errors.append(_errors_of_all(np.stack([fit.W for fit in fits], axis=2), test))
+    return CrossValidation(checks.frozen(grid.copy()), checks.frozen(np.stack(errors, axis=1)))
+
+
+def _training(pairs: Sequence[tuple[Tasks, Tasks]]) -> Sequence[Tasks | Moments]:
+    """What to train on: sums over the other test parts, where these are the same rows and cost less."""
+    if any(few_rows(train) for train, _ in pairs) or not leave_one_out(pairs):
+        return [train for train, _ in pairs]
+    return sums_of_others([Moments.from_tasks(test) for _, test in pairs])
+
+
+def _errors_of_all(W: FloatArray, tasks: Tasks) -> FloatArray:
+    """Squared errors of each strength and task, of shape (s, n), for W of shape (d, n, s)."""
+    rows = checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
+    V = checks.array(W, "W", (rows.n_features, len(rows), W.shape[2]))
+    residuals = (X @ V[:, i] - y[:, None] for i, (X, y) in enumerate(rows))
+    return np.stack([np.mean(R**2, axis=0) for R in residuals], axis=1)
 
 
 def validate_levels(
@@ -341,9 +366,8 @@ def validate_levels(
         F = F.at(moments=train, weights=shares[k])
         for j, level in enumerate(levels):
             F = F.at(levels=level)
-            for i, strength in enumerate(strengths):
-                found = minimise(F.at(strength), pooled=pooled, tolerance=VALIDATION_TOLERANCE)
-                errors[i, j, k] = test.errors(found.W, found.levels)
+            for i, (W, up) in enumerate(zip(*level_path(F, strengths, pooled=pooled), strict=True)):
+                errors[i, j, k] = test.errors(W, up)
     level_strengths = np.tile([level.strength for level in levels], len(strengths))
     return CrossValidation(
         checks.frozen(np.repeat(strengths, len(levels))),

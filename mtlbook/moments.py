@@ -6,7 +6,7 @@ Notation: C_i = X_i^T X_i / m_i (d, d), b_i = X_i^T y_i / m_i (d,) and ``s_i = |
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -16,6 +16,8 @@ import numpy as np
 from mtlbook import checks
 from mtlbook.checks import FloatArray
 from mtlbook.tasks import Tasks
+
+LARGEST = 1e140
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,8 +47,39 @@ class Moments:
     names: tuple[Hashable, ...]
 
     def __post_init__(self) -> None:
-        for field in ("C", "B", "s", "m"):
-            object.__setattr__(self, field, checks.frozen(getattr(self, field)))
+        B = checks.array(self.B, "B", ("d", "n"))
+        d, n = B.shape
+        C = checks.array(self.C, "C", (n, d, d))
+        s, m = checks.array(self.s, "s", (n,)), checks.array(self.m, "m", (n,))
+        for i in range(n):
+            checks.symmetric(C[i], f"C[{i}]")
+            for name, value in (("least entry on the diagonal", C[i].diagonal().min()), ("s", s[i])):
+                if value < 0:
+                    remedy = "Means of squares are not negative; build it with Moments.from_tasks."
+                    checks.fail("moments", f"a {name} of at least 0 for task {i}", f"{value:g}", remedy)
+        if m.min() < 1:
+            checks.fail("m", "at least one row a task", f"{m.min():g}", "Leave tasks without rows out.")
+        if len(self.names) != n:
+            checks.fail("names", f"{n} names", str(len(self.names)), "Name every task.")
+        _fit_squares(C, B, s)
+        self._set(C, B, s, m, tuple(self.names))
+
+    def _set(
+        self, C: FloatArray, B: FloatArray, s: FloatArray, m: FloatArray, names: tuple[Hashable, ...]
+    ) -> None:
+        for field, value in (("C", C), ("B", B), ("s", s), ("m", m)):
+            object.__setattr__(self, field, checks.frozen(value))
+        object.__setattr__(self, "names", names)
+
+    @classmethod
+    def _made(
+        cls, C: FloatArray, B: FloatArray, s: FloatArray, m: FloatArray, names: tuple[Hashable, ...]
+    ) -> Moments:
+        """Moments of parts that are right by construction: nothing is checked but their range."""
+        _fit_squares(C, B, s)
+        moments = object.__new__(cls)
+        moments._set(C, B, s, m, names)
+        return moments
 
     @classmethod
     def from_tasks(cls, tasks: Tasks) -> Moments:
@@ -67,13 +100,16 @@ class Moments:
             If `tasks` is not a Tasks.
         """
         given = checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
-        return cls(
-            C=np.stack([X.T @ X / len(y) for X, y in given]),
-            B=np.stack([X.T @ y / len(y) for X, y in given], axis=1),
-            s=np.array([y @ y / len(y) for _, y in given]),
-            m=np.array([float(m) for m in given.n_rows]),
-            names=given.names,
-        )
+        n, d, m = len(given), given.n_features, np.array(given.n_rows, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            s = np.array([y @ y for y in given.y]) / m
+            if _shared(given):
+                X = given.X[0]
+                C = np.broadcast_to(X.T @ X / len(X), (n, d, d))
+                B = X.T @ np.stack(given.y, axis=1) / len(X)
+            else:
+                C, B = _products(given)
+        return cls._made(C, B, s, m, given.names)
 
     @classmethod
     def from_chunks(cls, chunks: Iterable[Tasks]) -> Moments:
@@ -107,17 +143,45 @@ class Moments:
         """Moments of the rows of both."""
         if not isinstance(other, Moments):
             return NotImplemented
-        if self.names != other.names or self.n_features != other.n_features:
-            checks.fail("other", f"the tasks of {self!r}", repr(other), "Add moments of the same tasks.")
+        self._same(other)
         m = self.m + other.m
         mine, theirs = self.m / m, other.m / m
-        return Moments(
+        return Moments._made(
             C=mine[:, None, None] * self.C + theirs[:, None, None] * other.C,
             B=mine * self.B + theirs * other.B,
             s=mine * self.s + theirs * other.s,
             m=m,
             names=self.names,
         )
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Moments of the rows of `self` that are not rows of `other`, which must all be rows of `self`.
+
+        Digits are lost where `other` outweighs what is left; adding the other parts is then the better way.
+        """
+        if not isinstance(other, Moments):
+            return NotImplemented
+        self._same(other)
+        m = self.m - other.m
+        if m.min() < 1:
+            i = int(m.argmin())
+            wanted = f"fewer than the {self.m[i]:.0f} rows of {self.names[i]!r}"
+            checks.fail("other", wanted, f"{other.m[i]:.0f}", "Take away only a part of the rows.")
+        mine, theirs = self.m / m, other.m / m
+        C = mine[:, None, None] * self.C - theirs[:, None, None] * other.C
+        s = mine * self.s - theirs * other.s
+        left = np.concatenate([C.diagonal(axis1=1, axis2=2), s[:, None]], axis=1)
+        whole = np.concatenate([self.C.diagonal(axis1=1, axis2=2), self.s[:, None]], axis=1)
+        lost = left < -1e-8 * mine[:, None] * whole
+        if lost.any():
+            i = int(lost.any(axis=1).argmax())
+            found = f"a mean square of {left[i].min():.3g} left for {self.names[i]!r}"
+            checks.fail("other", "moments of some of the same rows", found, "Subtract only what was added.")
+        return Moments._made(C, mine * self.B - theirs * other.B, np.maximum(s, 0.0), m, self.names)
+
+    def _same(self, other: Moments) -> None:
+        if self.names != other.names or self.n_features != other.n_features:
+            checks.fail("other", f"the tasks of {self!r}", repr(other), "Add moments of the same tasks.")
 
     def __len__(self) -> int:
         return len(self.m)
@@ -129,3 +193,76 @@ class Moments:
     def n_features(self) -> int:
         """The number d of features."""
         return int(self.B.shape[0])
+
+
+def sums_of_others(parts: Sequence[Moments]) -> list[Moments]:
+    """For each of k parts the moments of all other parts together.
+
+    Nothing is subtracted, so that no digit is lost to a part that outweighs the rest. It matters for
+    cross-validation: the rows to train on in one fold are those that the other folds test on, so that one
+    pass over the rows serves all folds.
+
+    Parameters
+    ----------
+    parts : sequence of k Moments, k at least two
+        Of the same tasks.
+
+    Returns
+    -------
+    list of k Moments
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        first._same(part)
+    total = _others(np.stack([part.m for part in parts]))
+    C = [np.empty(first.C.shape) for _ in parts]
+    for i in range(len(first)):
+        # All parts of one task fit the cache.
+        sums = _others(np.stack([part.C[i] * part.m[i] for part in parts]))
+        for k, one in enumerate(C):
+            np.divide(sums[k], total[k, i], out=one[i])
+    B = _others(np.stack([part.B * part.m for part in parts])) / total[:, None]
+    s = _others(np.stack([part.s * part.m for part in parts])) / total
+    return [Moments._made(*fields, first.names) for fields in zip(C, B, s, total, strict=True)]
+
+
+def _others(values: FloatArray) -> FloatArray:
+    """For each entry along the first axis the sum of all others, by sums from both ends."""
+    found = np.zeros_like(values)
+    found[1:] = np.cumsum(values[:-1], axis=0)
+    found[:-1] += np.cumsum(values[:0:-1], axis=0)[::-1]
+    return found
+
+
+def _shared(tasks: Tasks) -> bool:
+    """Whether all tasks have the same inputs: the same memory, or equal numbers in the same order."""
+    first, *others = tasks.X
+    return all(
+        X.shape == first.shape
+        and (
+            (X.ctypes.data == first.ctypes.data and X.strides == first.strides)
+            or (np.array_equal(X[0], first[0]) and np.array_equal(X, first))
+        )
+        for X in others
+    )
+
+
+def _products(tasks: Tasks) -> tuple[FloatArray, FloatArray]:
+    """C and B, in one pass over the rows."""
+    n, d = len(tasks), tasks.n_features
+    C, B = np.empty((n, d, d)), np.empty((n, d))
+    # X_i is still in the cache when its second product is due.
+    for X, y, C_i, b_i in zip(tasks.X, tasks.y, C, B, strict=True):
+        np.matmul(X.T, X, C_i)
+        np.matmul(y, X, b_i)
+    m = np.array(tasks.n_rows, dtype=np.float64)
+    C /= m[:, None, None]
+    return C, np.ascontiguousarray(B.T) / m
+
+
+def _fit_squares(C: FloatArray, B: FloatArray, s: FloatArray) -> None:
+    """Refuse what is so large that its square does not fit a float64."""
+    largest = np.max([C.diagonal(axis1=1, axis2=2).max(), np.abs(B).max(), s.max()])
+    if not largest <= LARGEST:
+        wanted = f"inputs and targets with mean squares below {LARGEST:g}"
+        checks.fail("tasks", wanted, f"{largest:g}", "Choose larger units for features or targets.")

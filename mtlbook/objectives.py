@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,8 @@ from numpy.typing import ArrayLike
 from mtlbook import checks
 from mtlbook.checks import FloatArray
 from mtlbook.moments import Moments
+from mtlbook.penalty import Penalty
+from mtlbook.quadratic import Formed, Normal, Rows, few_rows, rotated
 from mtlbook.tasks import Tasks
 
 
@@ -42,9 +45,11 @@ class TraceRegularized:
     Attributes
     ----------
     moments : Moments
-        All that squared loss needs of the data.
+        All that squared loss needs of the data; formed when first asked for.
     P : ndarray of shape (n, n)
         The penalty, checked.
+    penalty : mtlbook.penalty.Penalty
+        The same with what makes its products cheap.
     strength : float
         The strength, checked.
 
@@ -56,20 +61,113 @@ class TraceRegularized:
         If P is not symmetric positive semidefinite of size n, or strength is negative or not finite.
     """
 
-    moments: Moments
-    P: FloatArray
+    penalty: Penalty
     strength: float
+    _data: Tasks | Moments
 
     def __init__(self, tasks: Tasks | Moments, P: ArrayLike, strength: float) -> None:
-        moments = tasks if isinstance(tasks, Moments) else Moments.from_tasks(tasks)
-        object.__setattr__(self, "moments", moments)
-        object.__setattr__(self, "P", checks.frozen(checks.semidefinite(P, "P", len(moments))))
+        if not isinstance(tasks, Moments):
+            checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
+        object.__setattr__(self, "_data", tasks)
+        object.__setattr__(self, "penalty", Penalty(P, len(tasks)))
         object.__setattr__(self, "strength", checks.number(strength, "strength", at_least=0.0))
+
+    def on(self, tasks: Tasks | Moments) -> TraceRegularized:
+        """The same penalty and strength on other data of as many tasks.
+
+        Parameters
+        ----------
+        tasks : Tasks or Moments
+            The data of n tasks.
+
+        Returns
+        -------
+        TraceRegularized
+
+        Raises
+        ------
+        TypeError
+            If `tasks` is neither Tasks nor Moments.
+        ValueError
+            If it holds another number of tasks.
+        """
+        if not isinstance(tasks, Moments):
+            checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
+        if len(tasks) != self.penalty.n:
+            checks.fail("tasks", f"{self.penalty.n} tasks", str(len(tasks)), "Make P of that size.")
+        other = object.__new__(TraceRegularized)
+        for field, value in (("_data", tasks), ("penalty", self.penalty), ("strength", self.strength)):
+            object.__setattr__(other, field, value)
+        return other
+
+    def at(self, strength: float) -> TraceRegularized:
+        """The same objective at another strength; what is known of data and penalty is kept.
+
+        Parameters
+        ----------
+        strength : float
+            Regularisation strength, at least zero.
+
+        Returns
+        -------
+        TraceRegularized
+
+        Raises
+        ------
+        ValueError
+            If strength is negative or not finite.
+        """
+        other = object.__new__(TraceRegularized)
+        other.__dict__.update(self.__dict__)
+        object.__setattr__(other, "strength", checks.number(strength, "strength", at_least=0.0))
+        return other
+
+    @property
+    def P(self) -> FloatArray:
+        """The penalty as a matrix, of shape (n, n)."""
+        return self.penalty.P
+
+    @cached_property
+    def moments(self) -> Moments:
+        """All that squared loss needs of the data; formed when first asked for."""
+        return self._data if isinstance(self._data, Moments) else Moments.from_tasks(self._data)
+
+    @cached_property
+    def _curvature(self) -> Formed | Rows:
+        """Rows where forming C_i would cost more than it saves, else C_i."""
+        data = self._data
+        return Rows(data) if isinstance(data, Tasks) and few_rows(data) else Formed(self.moments)
+
+    def systems(self, strengths: FloatArray) -> Normal:
+        """The normal equations at each of some strengths, for :func:`mtlbook.solvers.solve`.
+
+        Parameters
+        ----------
+        strengths : ndarray of shape (s,)
+            At least zero each.
+
+        Returns
+        -------
+        mtlbook.quadratic.Normal
+        """
+        return Normal(self._curvature, self.penalty, strengths)
+
+    def rotated(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Half the Hessian and half the steepest descent at 0 in the eigenvectors U of P, and U.
+
+        The unknowns are the columns of W U one after another. What the penalty leaves free stands apart there
+        from what it holds, and is not drowned by it.
+
+        Returns
+        -------
+        (ndarray of shape (dn, dn), ndarray of shape (dn,), ndarray of shape (n, n))
+        """
+        return rotated(self.moments, self.P, self.strength)
 
     @property
     def shape(self) -> tuple[int, int]:
         """The shape (d, n) of W."""
-        return (self.moments.n_features, len(self.moments))
+        return (self._data.n_features, len(self._data))
 
     def value(self, W: ArrayLike) -> float:
         """F(W).
@@ -89,8 +187,9 @@ class TraceRegularized:
             If W has another shape or is not finite.
         """
         V = checks.array(W, "W", self.shape)
-        errors = np.sum(V * (self._curve(V) - 2 * self.moments.B), axis=0) + self.moments.s
-        return float(errors.sum() + self.strength * np.sum(V * (V @ self.P)))
+        data = self._curvature
+        errors = np.sum(V * (self._curve(V) - 2 * data.B), axis=0) + data.s
+        return float(errors.sum() + self.strength * np.sum(V * self._along_tasks(V)))
 
     def gradient(self, W: ArrayLike) -> FloatArray:
         """Gradient of F at W: column i is ``2 (C_i w_i - b_i) + 2 strength (W P)_:i``.
@@ -110,7 +209,7 @@ class TraceRegularized:
             If W has another shape or is not finite.
         """
         V = checks.array(W, "W", self.shape)
-        return 2 * (self._curve(V) - self.moments.B) + 2 * self.strength * (V @ self.P)
+        return 2 * (self._curve(V) - self._curvature.B) + 2 * self.strength * self._along_tasks(V)
 
     def hessian(self) -> FloatArray:
         """Hessian of F in the order of vec(W), which stacks columns.
@@ -151,13 +250,17 @@ class TraceRegularized:
         callable
             Takes and returns an ndarray of shape (d, n). Directions without curvature are left out.
         """
-        c, Q = np.linalg.eigh(self.moments.C.mean(axis=0))
-        p, U = np.linalg.eigh(self.P)
-        curvature = 2 * (np.maximum(c, 0)[:, None] + self.strength * np.maximum(p, 0)[None, :])
-        flat = curvature <= 1e-14 * curvature.max()
-        inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
-        return lambda R: Q @ (inverse * (Q.T @ R @ U)) @ U.T
+        systems = self.systems(np.array([self.strength]))
+
+        def inverse(R: FloatArray) -> FloatArray:
+            return systems.precondition(np.ascontiguousarray(R.T)[:, :, None])[:, :, 0].T / 2
+
+        return inverse
 
     def _curve(self, W: FloatArray) -> FloatArray:
         """The columns C_i w_i."""
-        return np.matmul(self.moments.C, W.T[:, :, None])[:, :, 0].T
+        return self._curvature.times(np.ascontiguousarray(W.T)[:, :, None])[:, :, 0].T
+
+    def _along_tasks(self, W: FloatArray) -> FloatArray:
+        """W P."""
+        return self.penalty.product(np.ascontiguousarray(W.T)).T

@@ -41,6 +41,41 @@ def similarity(Z: ArrayLike) -> FloatArray:
     return (A + A.T) / 2
 
 
+def gaussian(Z: ArrayLike, length: float) -> FloatArray:
+    """Similarity that fades with the distance of descriptors, ``A_ij = exp(-|z_i - z_j|^2 / (2 length^2))``.
+
+    One on the diagonal and between zero and one elsewhere. A is positive definite if all descriptors differ
+    [S38]_, though for descriptors that are close it may be singular to rounding.
+
+    Parameters
+    ----------
+    Z : array of shape (n, r)
+        One descriptor a task.
+    length : float
+        Distance over which similarity fades, above zero, in the units of Z. To weigh columns against each
+        other, scale them first.
+
+    Returns
+    -------
+    ndarray of shape (n, n)
+        Symmetric to the last bit.
+
+    Raises
+    ------
+    ValueError
+        If Z is not a finite matrix, or length is not above zero.
+
+    References
+    ----------
+    .. [S38] I. J. Schoenberg. Metric spaces and positive definite functions. Transactions of the American
+       Mathematical Society 44, 522-536, 1938.
+    """
+    scaled = checks.array(Z, "Z", ("n", "r")) / checks.number(length, "length", above=0.0)
+    apart = scaled[:, None, :] - scaled[None, :, :]
+    A: FloatArray = np.exp(-np.sum(apart**2, axis=2) / 2)
+    return A
+
+
 def independent(n: int) -> FloatArray:
     """Penalty that couples nothing, P = I: ``tr(W P W^T) = sum_i |w_i|^2``.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mtlbook import checks
+from mtlbook import checks, krylov
 from mtlbook.checks import FloatArray
 
 DENSE_LIMIT = 500
@@ -21,6 +21,9 @@ DIVERGED = 1e6
 ROUNDING = 1e-15
 SAFE_PIVOT = 1e-8
 PATIENCE = 500
+# How many strengths iterate at once, and by how much an estimated gap is taken larger than it looks.
+TOGETHER = 32
+MARGIN = 2.0
 
 
 class Objective(Protocol):
@@ -50,6 +53,33 @@ class Quadratic(Objective, Protocol):
         """An approximate inverse of the Hessian."""
 
 
+class _Systems(krylov.Systems, Protocol):
+    """Linear systems, each half the gradient of a quadratic F set to zero, with what is known of them."""
+
+    right: FloatArray
+    start: float
+    least: FloatArray
+    route: str
+
+
+@runtime_checkable
+class Structured(Quadratic, Protocol):
+    """What an objective offers besides where its systems at many strengths share their structure."""
+
+    @property
+    def strength(self) -> float:
+        """Its regularisation strength."""
+
+    def at(self, strength: float) -> Structured:
+        """F at another strength."""
+
+    def systems(self, strengths: FloatArray) -> Any:
+        """The normal equations at each strength."""
+
+    def rotated(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Half the Hessian and half the steepest descent at 0 in a basis U of the tasks, and U."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """The outcome of a solver.
@@ -66,6 +96,9 @@ class Result:
         How many steps were taken.
     message : str
         What happened, and what to do if it was not enough.
+    gap : float
+        A bound on F(W) - min F, in the units of F; `message` says whether it is proven. Not a number where a
+        solver knows none.
     """
 
     W: FloatArray
@@ -74,6 +107,7 @@ class Result:
     converged: bool
     n_iterations: int
     message: str
+    gap: float = np.nan
 
     def __post_init__(self) -> None:
         for field in ("W", "values", "gradient_norms"):
@@ -164,14 +198,17 @@ def gradient_descent(
             f" in {len(norms) - 1} steps",
             "Leave step out to use 1 / L.",
         )
-    return _result(V, values, norms, scale, converged, "gradient descent", target)
+    wanted = f"the tolerance {target:g}"
+    return _result(V, values, norms, scale, converged, "gradient descent", wanted)
 
 
-def solve(F: Quadratic, *, tolerance: float = 1e-10) -> Result:
-    """The minimiser of a quadratic F, by a route chosen from its size.
+def solve(F: Quadratic, *, tolerance: float = 1e-10, gap: float | None = None) -> Result:
+    """The minimiser of a quadratic F, by a route chosen from its size and structure.
 
     Up to `DENSE_LIMIT` unknowns: the inverse of the Hessian. Beyond: conjugate gradients [HS52]_ with the
-    objective's own preconditioner. If many W minimise F, one of them is returned.
+    objective's own preconditioner. If many W minimise F, one of them is returned. The answer comes with a
+    certificate: the gradient that is left, and in `Result.gap` a bound on F(W) - min F. Where H is at
+    least mu > 0 in all directions, which a definite P proves, that bound is |grad F(W)|^2 / (2 mu).
 
     Parameters
     ----------
@@ -180,37 +217,139 @@ def solve(F: Quadratic, *, tolerance: float = 1e-10) -> Result:
     tolerance : float
         How near W must be: both the gradient (relative to W = 0) and the estimated error of W (relative to
         W, both in Frobenius norm) must fall below it.
+    gap : float, optional
+        If given, it takes the place of `tolerance`: stop once F(W) - min F is at most `gap` times min F. Half
+        as many steps, where values or predictions are what counts.
 
     Returns
     -------
     Result
-        `message` names the route taken.
+        `message` names the route taken, and why.
 
     Raises
     ------
     ValueError
-        If the tolerance is not a positive number.
+        If the tolerance or the gap is not a positive number.
 
     References
     ----------
     .. [HS52] M. R. Hestenes, E. Stiefel. Methods of conjugate gradients for solving linear systems.
        Journal of Research of the National Bureau of Standards 49, 409-436, 1952.
     """
-    target = checks.number(tolerance, "tolerance", above=0.0)
+    aim = _Aim(tolerance, gap)
+    if F.shape[0] * F.shape[1] <= DENSE_LIMIT:
+        return _dense(F, aim)
+    systems = F.systems(np.array([F.strength])) if isinstance(F, Structured) else _Plain(F)
+    return _conjugate_gradients(systems, aim)[0]
+
+
+def solve_path(
+    F: Structured, strengths: ArrayLike, *, tolerance: float = 1e-10, gap: float | None = None
+) -> tuple[Result, ...]:
+    """The minimisers of F at each of several strengths, found together.
+
+    All strengths share the data and one preconditioner, and iterate at once: what one of them must read from
+    memory serves all, so that a path costs little more than its hardest strength.
+
+    Parameters
+    ----------
+    F : Structured
+        What to minimise, such as a TraceRegularized; its own strength does not matter.
+    strengths : array of shape (s,)
+        Regularisation strengths, at least zero each.
+    tolerance, gap : float
+        As for :func:`solve`, at each strength.
+
+    Returns
+    -------
+    tuple of s Results
+        In the order of `strengths`.
+
+    Raises
+    ------
+    ValueError
+        If strengths are no vector, one is negative, or tolerance or gap is not a positive number.
+    """
+    aim = _Aim(tolerance, gap)
+    grid = checks.array(strengths, "strengths", ("s",))
+    for strength in grid.tolist():
+        checks.number(strength, "strength", at_least=0.0)
+    if F.shape[0] * F.shape[1] <= DENSE_LIMIT:
+        return tuple(_dense(F.at(strength), aim) for strength in grid.tolist())
+    batches = [grid[k : k + TOGETHER] for k in range(0, len(grid), TOGETHER)]
+    return tuple(result for batch in batches for result in _conjugate_gradients(F.systems(batch), aim))
+
+
+class _Aim:
+    """When to stop: at an error of W, or at a gap of F."""
+
+    def __init__(self, tolerance: float, gap: float | None) -> None:
+        self.tolerance = checks.number(tolerance, "tolerance", above=0.0)
+        self.gap = None if gap is None else checks.number(gap, "gap", above=0.0)
+
+    def wanted(self) -> str:
+        return f"the tolerance {self.tolerance:g}" if self.gap is None else f"the gap {self.gap:g}"
+
+    def goal(self, value: FloatArray | float, start: float) -> FloatArray:
+        """The largest gap allowed where F is `value`: relative to F, or rounding of F(0)."""
+        return np.maximum((self.gap or 0.0) * np.asarray(value), ROUNDING * start)
+
+    def stop(self, systems: _Systems) -> Callable[[krylov.State], NDArray[np.bool_]]:
+        ritz = np.ones(systems.right.shape[-1])
+
+        def settled(state: krylov.State, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            """The estimate only falls as steps are added; once it falls by less than half, it holds."""
+            if not near.any():
+                return near
+            fresh, last = state.least_ritz(), ritz[state.which]
+            ritz[state.which[near]] = fresh[near]
+            return near & (fresh >= last / 2)
+
+        def error_of_W(state: krylov.State) -> NDArray[np.bool_]:
+            near = state.norms <= self.tolerance * state.starts
+            if near.any():
+                left, size = (np.sqrt(krylov.dots(A, A)) for A in (state.S, state.V))
+                near &= left <= self.tolerance * size * ritz[state.which] / 2
+            return settled(state, near)
+
+        def gap_of_F(state: krylov.State) -> NDArray[np.bool_]:
+            value = systems.start - state.descents
+            proven = _proven(state.norms, systems.least[state.which])
+            done = proven <= self.goal(value - proven, systems.start)
+            goal = self.goal(value, systems.start)
+            near = MARGIN * state.energies <= goal * ritz[state.which]
+            near = settled(state, near & ~done)
+            return done | near & (MARGIN * state.energies <= goal * ritz[state.which])
+
+        return error_of_W if self.gap is None else gap_of_F
+
+
+def _proven(norms: FloatArray, least: FloatArray) -> FloatArray:
+    """|R|^2 / mu, infinite where no curvature mu > 0 is known."""
+    with np.errstate(over="ignore"):
+        return np.divide(norms**2, least, out=np.full(norms.shape, np.inf), where=least > 0)
+
+
+def _dense(F: Quadratic, aim: _Aim) -> Result:
+    """One solution with the exact Hessian, and one more for what rounding left."""
     d, n = F.shape
-    return _dense(F, target) if d * n <= DENSE_LIMIT else _conjugate_gradients(F, target)
-
-
-def _dense(F: Quadratic, tolerance: float) -> Result:
-    """Two Newton steps with the exact Hessian; the second removes the rounding of the first."""
-    inverse, free = _inverse(F.hessian())
-    start = W = np.zeros(F.shape)
-    for _ in range(2):
-        W = W - inverse(F.gradient(W).ravel(order="F")).reshape(F.shape, order="F")
-    values, norms = [F.value(start), F.value(W)], [_norm(F.gradient(start)), _norm(F.gradient(W))]
+    start = np.zeros(F.shape)
+    G = F.gradient(start)
+    if isinstance(F, Structured):
+        H, b, U = F.rotated()
+    else:
+        H, b, U = F.hessian() / 2, -G.ravel(order="F") / 2, np.eye(n)
+    inverse, free = _inverse(H)
+    v = inverse(b)
+    v += inverse(b - H @ v)
+    left = b - H @ v
+    W = (U @ v.reshape(n, d)).T
+    values, norms = [F.value(start), F.value(W)], [_norm(G), _norm(F.gradient(W))]
+    bound = max(float(left @ inverse(left)), 0.0)
     route = f"dense Kronecker system of {W.size} unknowns"
     route += f", {free} of them free: one of many minimisers" if free else ""
-    return _result(W, values, norms, norms[0], norms[1] <= tolerance * norms[0], route, tolerance)
+    within = norms[1] <= aim.tolerance * norms[0] if aim.gap is None else bound <= aim.goal(*values[::-1])
+    return _result(W, values, norms, norms[0], bool(within), route, aim.wanted(), (bound, "computed"))
 
 
 def _inverse(H: FloatArray) -> tuple[Callable[[FloatArray], FloatArray], int]:
@@ -234,57 +373,53 @@ def _inverse(H: FloatArray) -> tuple[Callable[[FloatArray], FloatArray], int]:
     return lambda r: roots @ ((roots.T @ r) / eigenvalues[kept]), len(H) - int(kept.sum())
 
 
-def _conjugate_gradients(F: Quadratic, tolerance: float) -> Result:
-    """Preconditioned conjugate gradients; H V is the change of the gradient from 0 to V."""
-    precondition = F.preconditioner()
-    W = np.zeros(F.shape)
-    constant = F.gradient(W)
-    start, scale = F.value(W), _norm(constant)
-    R = -constant
-    values, norms = [start], [scale]
-    S = precondition(R)
-    D, rho = S, float(np.sum(R * S))
-    alphas: list[float] = []
-    betas: list[float] = []
-    least, ritz = 0, 1.0
-    while rho > 0 and norms[-1] > ROUNDING * scale and len(norms) - least <= PATIENCE:
-        if norms[-1] <= tolerance * scale and _norm(S) <= tolerance * _norm(W) * ritz / 2:
-            # The estimate only falls as steps are added; once it falls by less than half, the bound holds.
-            ritz, last_ritz = _least_ritz(alphas, betas), ritz
-            if ritz >= last_ritz / 2:
-                break
-        HD = F.gradient(D) - constant
-        curvature = float(np.sum(D * HD))
-        if curvature <= 0:
-            break
-        alphas.append(rho / curvature)
-        W, R = W + alphas[-1] * D, R - alphas[-1] * HD
-        S = precondition(R)
-        rho, last = float(np.sum(R * S)), rho
-        betas.append(rho / last)
-        D = S + betas[-1] * D
-        norms.append(_norm(R))
-        values.append(start + 0.5 * float(np.sum(W * (constant - R))))
-        least = len(norms) if norms[-1] < min(norms[:-1]) else least
-    norms[-1] = _norm(F.gradient(W))
-    route = f"preconditioned conjugate gradients on {W.size} unknowns"
-    return _result(W, values, norms, scale, norms[-1] <= tolerance * scale, route, tolerance)
+class _Plain:
+    """The one system behind a quadratic F that shows value, gradient and preconditioner only."""
+
+    least = np.zeros(1)
+    route = "the objective's own preconditioner"
+
+    def __init__(self, F: Quadratic) -> None:
+        zero = np.zeros(F.shape)
+        self.F, self.constant, self.start = F, F.gradient(zero), F.value(zero)
+        self.right = -self.constant.T[:, :, None] / 2
+        self.inverse = F.preconditioner()
+
+    def apply(self, V: FloatArray) -> FloatArray:
+        return np.ascontiguousarray((self.F.gradient(V[:, :, 0].T) - self.constant).T[:, :, None] / 2)
+
+    def precondition(self, R: FloatArray) -> FloatArray:
+        return np.ascontiguousarray(2 * self.inverse(R[:, :, 0].T).T[:, :, None])
+
+    def keep(self, running: NDArray[np.bool_]) -> _Plain:
+        return self
 
 
-def _least_ritz(alphas: list[float], betas: list[float]) -> float:
-    """Estimate of the least eigenvalue of the preconditioned Hessian, from the steps of conjugate gradients.
-
-    The error of W is at most the preconditioned step that is left, divided by this eigenvalue. The
-    tridiagonal matrix below is the one that Lanczos's method would have built.
-    """
-    if not alphas:
-        return 1.0
-    a = np.array(alphas)
-    ratios = np.array(betas[: len(alphas) - 1])
-    diagonal = 1 / a
-    diagonal[1:] += ratios / a[:-1]
-    beside = np.sqrt(ratios) / a[:-1]
-    return float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))[0])
+def _conjugate_gradients(systems: _Systems, aim: _Aim) -> list[Result]:
+    """Conjugate gradients on H / 2, where F(W) - min F = <R, (H / 2)^-1 R> for the residual R."""
+    right = systems.right
+    found = krylov.conjugate_gradients(systems, right, aim.stop(systems), patience=PATIENCE)
+    # What counts is the residual of the answer, not the one that the steps carried along.
+    R = right - systems.apply(found.V)
+    last = np.sqrt(krylov.dots(R, R))
+    proven = _proven(last, systems.least)
+    estimated = krylov.dots(R, systems.precondition(R)) * MARGIN / found.ritz
+    results = []
+    for j, steps in enumerate(found.steps.tolist()):
+        values = systems.start - found.descents[: steps + 1, j]
+        values[-1] = systems.start - float(np.sum(found.V[..., j] * (right + R)[..., j]))
+        norms = 2 * found.norms[: steps + 1, j]
+        norms[-1] = 2 * last[j]
+        goal = aim.goal(values[-1], systems.start)
+        hidden = np.isinf(proven[j]) or (aim.gap is not None and proven[j] > goal)
+        bound = (float(estimated[j]), "estimated") if hidden else (float(proven[j]), "proven")
+        near = norms[-1] <= aim.tolerance * norms[0] if aim.gap is None else bound[0] <= goal
+        route = f"conjugate gradients on {right[..., j].size} unknowns, with {systems.route}"
+        W = found.V[..., j].T
+        results.append(
+            _result(W, list(values), list(norms), norms[0], bool(near), route, aim.wanted(), bound)
+        )
+    return results
 
 
 def _norm(G: FloatArray) -> float:
@@ -298,11 +433,15 @@ def _result(
     scale: float,
     converged: bool,
     route: str,
-    tolerance: float,
+    wanted: str,
+    bound: tuple[float, str] | None = None,
 ) -> Result:
     steps = len(norms) - 1
     relative = norms[-1] / scale if scale > 0 else 0.0
     message = f"{route}: relative gradient {relative:.1e} after {steps} steps"
+    if bound:
+        message += f", F within {bound[0]:.1e} of its minimum ({bound[1]})"
     if not converged:
-        message += f", above the tolerance {tolerance:g}. Allow more steps, loosen it, or scale the features."
-    return Result(W, np.array(values), np.array(norms), bool(converged), steps, message)
+        message += f", above {wanted}. Allow more steps, loosen it, or scale the features."
+    gap = bound[0] if bound else np.nan
+    return Result(W, np.array(values), np.array(norms), bool(converged), steps, message, gap)

@@ -118,7 +118,7 @@ class Tasks:
     @property
     def n_rows(self) -> tuple[int, ...]:
         """The numbers of rows m_1, ..., m_n."""
-        return tuple(len(y) for y in self.y)
+        return tuple(map(len, self.y))
 
     def take(self, rows: Sequence[ArrayLike]) -> Tasks:
         """The same tasks with only some of their rows.
@@ -143,11 +143,48 @@ class Tasks:
             wanted = f"{len(self)} arrays of indices, one a task"
             checks.fail("rows", wanted, str(len(chosen)), "Pair them up.")
         picks = [_indices(r, m, name) for r, m, name in zip(chosen, self.n_rows, self.names, strict=True)]
-        return Tasks(
+        taken = Tasks(
             [X[r] for X, r in zip(self.X, picks, strict=True)],
             [y[r] for y, r in zip(self.y, picks, strict=True)],
             self.names,
         )
+        # A mark instead of the source itself, which would be kept in memory.
+        mark = self.__dict__.setdefault("_mark", object())
+        object.__setattr__(taken, "_origin", (mark, self.n_rows, picks))
+        return taken
+
+
+def leave_one_out(folds: Sequence[tuple[Tasks, Tasks]]) -> bool:
+    """Whether each part to train on holds just the rows that the other folds test on.
+
+    Only where this is so, and all rows were taken from one source by :meth:`Tasks.take`, may sums over the
+    rows of the test parts stand in for sums over the rows to train on.
+
+    Parameters
+    ----------
+    folds : sequence of pairs (train, test) of Tasks
+        As from :func:`mtlbook.model_selection.k_folds`.
+
+    Returns
+    -------
+    bool
+    """
+    origins = [part.__dict__.get("_origin", (None, (), [])) for pair in folds for part in pair]
+    marks = {origin[0] for origin in origins}
+    if len(folds) < 2 or len(marks) > 1 or None in marks:
+        return False
+    trains, tests = [o[2] for o in origins[::2]], [o[2] for o in origins[1::2]]
+    return all(
+        _once([test[i] for test in tests], m)
+        and all(_once([train[i], test[i]], m) for train, test in zip(trains, tests, strict=True))
+        for i, m in enumerate(origins[0][1])
+    )
+
+
+def _once(rows: Sequence[np.ndarray], m: int) -> bool:
+    """Whether each of m rows occurs exactly once."""
+    counts = np.bincount(np.concatenate(rows) % m, minlength=m)
+    return bool(counts.min() == 1 == counts.max())
 
 
 def standardize(train: Tasks, *others: Tasks, together: bool = False) -> tuple[Tasks, ...]:

@@ -24,14 +24,22 @@ DOORS = {
     "planted": {"tasks"},
     "data": {"tasks", "planted"},
     "moments": {"tasks"},
-    "levels": {"tasks", "moments"},
+    "levels": {"tasks"},
+    "level_systems": set(),
     "cluster": {"tasks", "moments"},
     "losses": set(),
-    "objectives": {"tasks", "moments", "losses"},
-    "solvers": set(),
-    "intercepts": {"tasks", "moments", "levels", "objectives", "solvers"},
+    "responses": {"tasks", "losses"},
+    "expansion": {"tasks", "losses"},
+    "mixed": {"tasks", "losses", "responses", "expansion"},
+    "penalty": set(),
+    "krylov": set(),
+    "quadratic": {"tasks", "moments", "penalty"},
+    "objectives": {"tasks", "moments", "losses", "penalty", "quadratic"},
+    "solvers": {"krylov"},
+    "intercepts": {"tasks", "moments", "levels", "level_systems", "krylov", "objectives", "solvers"},
     "newton": {"solvers"},
-    "learning": {"objectives", "solvers", "relations", "moments", "tasks"},
+    "proximal": set(),
+    "learning": {"proximal", "moments", "tasks"},
     "posterior": {"objectives", "solvers", "relations", "moments", "tasks"},
     "streams": {"objectives", "solvers", "relations", "moments", "tasks"},
     "model_selection": {
@@ -42,10 +50,14 @@ DOORS = {
         "levels",
         "intercepts",
         "losses",
+        "responses",
+        "mixed",
         "objectives",
+        "quadratic",
         "solvers",
         "newton",
         "learning",
+        "proximal",
     },
     "estimators": {"model_selection", "tasks", "relations", "levels", "intercepts", "solvers"},
     "experiments": set(),
@@ -163,8 +175,12 @@ CLASSES = {name: item for name, item in PUBLIC.items() if inspect.isclass(item)}
 PROPERTIES = {name: item for name, item in PUBLIC.items() if isinstance(item, property)}
 FUNCTIONS = {name: item for name, item in PUBLIC.items() if name not in CLASSES and name not in PROPERTIES}
 PROTOCOLS = [name for name, item in CLASSES.items() if getattr(item, "_is_protocol", False)]
+# What a protocol has described for all need not be said again by each class that keeps it.
+KEEPERS = [
+    name for name, item in CLASSES.items() if any(CLASSES[other] in item.__mro__ for other in PROTOCOLS)
+]
 # The foundation documents what it refuses; a protocol is one line a member.
-TERSE = tuple(f"{name}." for name in ["checks", *PROTOCOLS])
+TERSE = tuple(f"{name}." for name in ["checks", *PROTOCOLS, *KEEPERS])
 
 
 def sections(item: object) -> dict[str, str]:

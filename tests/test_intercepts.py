@@ -259,12 +259,12 @@ def test_moments_of_a_shuffled_table_are_those_of_the_tasks(tasks, rng):
         LevelMoments.from_rows(X[order], y[order], index[order], N + 1),
         LevelMoments.from_tasks(tasks),
     )
-    np.testing.assert_allclose(shuffled.within.C[:N], plain.within.C, atol=1e-12)
-    np.testing.assert_allclose(shuffled.within.B[:, :N], plain.within.B, atol=1e-12)
+    np.testing.assert_allclose(shuffled.C[:N], plain.C, atol=1e-12)
+    np.testing.assert_allclose(shuffled.B[:, :N], plain.B, atol=1e-12)
     np.testing.assert_allclose(
         shuffled.X_mean[:, :N], np.transpose([x.mean(axis=0) for x in tasks.X]), atol=1e-12
     )
-    np.testing.assert_array_equal(shuffled.within.m, [*SIZES, 0])
+    np.testing.assert_array_equal(shuffled.m, [*SIZES, 0])
     assert shuffled.errors(rng.normal(size=(D, N + 1)), rng.normal(size=N + 1))[N] == 0
 
 

@@ -7,7 +7,16 @@ from helpers import D, descriptors, labels, literal_trace, random_similarity, re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlbook.relations import chain, clusters, independent, laplacian, precision, similarity, to_mean
+from mtlbook.relations import (
+    chain,
+    clusters,
+    gaussian,
+    independent,
+    laplacian,
+    precision,
+    similarity,
+    to_mean,
+)
 
 sizes = st.integers(1, 7)
 
@@ -58,6 +67,28 @@ def test_laplacian_charges_half_the_double_sum_of_differences(A):
     W = weights(n)
     double_sum = sum(A[i, j] * distance(W, i, j) for i in range(n) for j in range(n))
     assert literal_trace(W, laplacian(A)) == pytest.approx(double_sum / 2, rel=1e-9, abs=1e-9)
+
+
+@given(descriptors, st.floats(0.1, 50))
+def test_gaussian_similarity_fades_with_distance(Z, length):
+    A = gaussian(Z, length)
+    for i, z in enumerate(Z):
+        for j, other in enumerate(Z):
+            square = sum((a - b) ** 2 for a, b in zip(z, other, strict=True))
+            assert A[i, j] == pytest.approx(np.exp(-square / (2 * length * length)), abs=1e-12)
+    np.testing.assert_array_equal(A, A.T)
+    np.testing.assert_array_equal(np.diag(A), 1)
+    assert np.linalg.eigvalsh(A)[0] >= -1e-12 * len(Z)
+
+
+def test_gaussian_similarity_refuses_a_length_of_zero_and_changes_nothing():
+    Z = np.array([[1.0, 2.0], [0.0, 1.0]])
+    with unchanged(Z):
+        gaussian(Z, 2)
+    with refused("length", "above 0", "0"):
+        gaussian(Z, 0)
+    with refused("Z", "(n, r)"):
+        gaussian(Z[0], 1.0)
 
 
 @given(similarities)
