@@ -136,7 +136,11 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     -----
     Without `task`, all rows are one task. For `task` to pass through a Pipeline or GridSearchCV, switch on
     ``sklearn.set_config(enable_metadata_routing=True)`` and request it: ``.set_fit_request(task=True)``,
-    ``.set_predict_request(task=True)``, ``.set_score_request(task=True)``.
+    ``.set_predict_request(task=True)``, ``.set_score_request(task=True)``. A GridSearchCV passes labels on to
+    its folds and scores, yet not to predictions: there, call its ``best_estimator_.predict(X, task=labels)``.
+
+    All checks that scikit-learn has for a regressor pass. None of them knows a task column, so that by
+    themselves they see one task; those for several columns of targets do not apply, since y has one.
 
     Of the baselines to beat, single-task ridge is ``relation="independent", levels="free"``; the pooled line
     is ``relation="pooled", levels="common"``; the random intercept is ``relation="pooled"``, and with
@@ -299,7 +303,7 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for rho in _several(self.rho, (), "rho"):
             P = (1 - checks.number(rho, "rho", at_least=0.0)) * slopes + rho * np.eye(len(slopes))
             if rho > 1:
-                checks.fail("rho", "numbers from 0 to 1", f"{rho:g}", "1 is single-task ridge already.")
+                checks.fail("rho", "numbers from 0 to 1", f"{rho:g}", "Take 1 for single-task ridge.")
             if kind == "tied":
                 plans += [_Plan(rho, P, [s], [LevelPenalty(P, s)]) for s in strengths]
             else:
@@ -339,7 +343,10 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(self.cv, "split"):
             return list(self.cv.split(table.X, table.y, groups=self.tasks_[table.task]))
         if np.iterable(self.cv):
-            return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
+            given = [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
+            if not given:
+                checks.fail("cv", "at least one pair of row indices", "none", "Pass a number of folds.")
+            return given
         if rows < 2:
             remedy = "Give more rows, or a number for each strength."
             checks.fail("X", "at least two rows to choose strengths by cross-validation", "1 sample", remedy)
@@ -359,8 +366,9 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 checks.fail("task", f"labels, of the {n} tasks seen in fit", "none", remedy)
             return np.zeros(rows, dtype=int)
         labels = checks.labels(task, "task", rows)
-        if labels.dtype.kind == "U" and self.tasks_.dtype.kind != "U":
-            checks.fail("task", "numbers, as in fit", "text", "Convert the labels.")
+        kinds = ["text" if array.dtype.kind == "U" else "numbers" for array in (self.tasks_, labels)]
+        if kinds[0] != kinds[1]:
+            checks.fail("task", f"{kinds[0]}, as in fit", kinds[1], "Convert the labels.")
         index = np.minimum(np.searchsorted(self.tasks_, labels), n - 1)
         known = self.tasks_[index] == labels
         if not known.all() and self.unknown == "raise":

@@ -385,11 +385,16 @@ def level_path(
     (ndarray of shape (s, d, n), ndarray of shape (s, n))
         Slopes and levels.
     """
-    objectives = [F.at(strength) for strength in strengths]
+    grid = np.array([F.at(strength).strength for strength in strengths])
     if pooled:
-        W = np.stack([minimise(each, pooled=True).W for each in objectives])
+        one = F.pooled()
+        c, Q = np.linalg.eigh(one.moments.C[0])
+        curvature = np.maximum(c, 0.0)[:, None] + grid * one.P[0, 0]
+        flat = curvature <= 1e-14 * curvature.max(axis=0)
+        inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
+        W = np.repeat((Q @ (inverse * (Q.T @ one.moments.B))).T[:, :, None], len(F.moments), axis=2)
     else:
-        systems = F.systems(np.array([each.strength for each in objectives]))
+        systems = F.systems(grid)
         right = -np.ascontiguousarray(F.gradient(np.zeros(F.shape)).T) / 2
         start: list[FloatArray] = []
 
@@ -397,7 +402,7 @@ def level_path(
             start[:] = start or [state.energies]
             return state.energies <= tolerance**2 * start[0][state.which]
 
-        B = np.repeat(right[:, :, None], len(objectives), axis=2)
+        B = np.repeat(right[:, :, None], len(grid), axis=2)
         W = krylov.conjugate_gradients(systems, B, near).V.transpose(2, 1, 0)
     return W, np.stack([F.levels_at(each) for each in W])
 
