@@ -1,4 +1,4 @@
-"""The estimator is the book's objective in the units given, chooses without a leak, and obeys scikit-learn."""
+"""The estimator is the book's objective in the units given, chooses without a leak, obeys scikit-learn."""
 
 import doctest
 import pickle
