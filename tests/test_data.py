@@ -1,6 +1,8 @@
 """Data: real data are what their cards say, and planted worlds can be called from here."""
 
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -308,3 +310,25 @@ def test_states_have_their_census_regions(states):
     assert sorted(set(regions.tolist())) == list(range(1, 10))
     for name, region in zip(names, regions, strict=True):
         assert set(states[states.state == name].region) == {region}
+
+
+# Cards ------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parent.parent / "chapters" / "data-cards.md").read_text(encoding="utf-8")
+LOADERS = re.findall(r"^\| `data\.(\w+)\(\)` \| \|$", PAGE, re.MULTILINE)
+
+
+def test_every_loader_has_its_card():
+    assert sorted(LOADERS) == sorted(
+        ["ames", "exams", "rail", "production", "industries", "diamonds", "chemistry"]
+    )
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_card_says_what_its_loader_gives(name):
+    tasks = getattr(data, name)()
+    card = PAGE.split(f"| `data.{name}()` | |")[1].split("\n## ")[0]
+    assert f"| tasks, rows, features | {str(tasks)[6:-1]} |" in card
+    assert f"| rows of a task | {min(tasks.n_rows)} to {max(tasks.n_rows)} |" in card
+    assert all(f"| {title} |" in card for title in ("source", "licence", "task", "target", "features"))
+    assert "**Beware.**" in card
