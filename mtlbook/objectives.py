@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments
+from mtlbook.moments import Moments, shared
 from mtlbook.penalty import Penalty
-from mtlbook.quadratic import Formed, Normal, Rows, few_rows, rotated
+from mtlbook.quadratic import Formed, Normal, Rows, Single, few_rows, much_work, rotated
 from mtlbook.tasks import Tasks
 
 
@@ -138,6 +138,16 @@ class TraceRegularized:
         data = self._data
         return Rows(data) if isinstance(data, Tasks) and few_rows(data) else Formed(self.moments)
 
+    @cached_property
+    def _steps(self) -> Formed | Rows:
+        """What a solver iterates with: float32 while nothing is formed and forming is much of the work."""
+        data, formed = self._data, {"moments", "_curvature"} & set(self.__dict__)
+        if isinstance(data, Tasks) and not formed and much_work(data):
+            single = None if few_rows(data) or shared(data) else Single(data)
+            if single and single.sound:
+                return single
+        return self._curvature
+
     def systems(self, strengths: FloatArray) -> Normal:
         """The normal equations at each of some strengths, for :func:`mtlbook.solvers.solve`.
 
@@ -150,7 +160,7 @@ class TraceRegularized:
         -------
         mtlbook.quadratic.Normal
         """
-        return Normal(self._curvature, self.penalty, strengths)
+        return Normal(self._steps, self.penalty, strengths)
 
     def rotated(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Half the Hessian and half the steepest descent at 0 in the eigenvectors U of P, and U.

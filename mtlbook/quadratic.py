@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments
+from mtlbook.moments import Moments, products
 from mtlbook.penalty import Penalty
 from mtlbook.tasks import Tasks
 
 DAMPING = 4.0
 MOST_DEGREES = 12
 WIDE = 100
+MUCH_WIDTH = 32
+MUCH_WORK = 10**8
 
 
 class Curvature(Protocol):
@@ -30,12 +32,19 @@ class Curvature(Protocol):
     B: FloatArray
     s: FloatArray
     route: str
+    dtype: Any
 
     def times(self, V: FloatArray) -> FloatArray:
         """C_i V_i for every task, of shape (n, d, s)."""
 
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """The same in float64."""
+
     def basis(self) -> tuple[FloatArray, FloatArray | None]:
         """Curvatures c of the tasks' mean, and the directions Q they belong to (None: the features)."""
+
+    def precise(self) -> Curvature | None:
+        """What to take instead if this was not precise enough."""
 
 
 class Formed:
@@ -46,6 +55,8 @@ class Formed:
     moments : Moments
         Where they stand.
     """
+
+    dtype = np.dtype(np.float64)
 
     def __init__(self, moments: Moments) -> None:
         self.C, self.B, self.s = moments.C, moments.B, moments.s
@@ -79,8 +90,84 @@ class Formed:
         -------
         (ndarray of shape (d,), ndarray of shape (d, d))
         """
-        c, Q = np.linalg.eigh(self.C[0] if self.shared else self.C.mean(axis=0))
+        mean = self.C[0] if self.shared else self.C.mean(axis=0)
+        c, Q = np.linalg.eigh(mean.astype(np.float64, copy=False))
         return np.maximum(c, 0.0), Q
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """C_i V_i for every task, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        return self.times(V)
+
+    def precise(self) -> Curvature | None:
+        """Nothing: there is none that is more precise.
+
+        Returns
+        -------
+        None
+        """
+        return None
+
+
+class Single(Formed):
+    """C_i in float32, half the time and memory, for steps towards an answer that is held to the rows.
+
+    What the steps reach is measured by `exactly`, in float64 and on the rows themselves, and corrected: it
+    is the residual that decides how good the answer is, not the matrix that led there [H02]_.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The rows.
+
+    References
+    ----------
+    .. [H02] N. J. Higham. Accuracy and Stability of Numerical Algorithms, chapter 12. SIAM, second edition,
+       2002.
+    """
+
+    dtype = np.dtype(np.float32)
+    shared = False
+    route = "Gram matrices in float32, corrected on the rows in float64"
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.tasks = tasks
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            self.C, self.B = products(tasks, np.float32)
+        self.s = np.array([y @ y / len(y) for y in tasks.y])
+        self.sound = bool(np.isfinite(self.C.diagonal(axis1=1, axis2=2)).all() and np.isfinite(self.B).all())
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """``X_i^T (X_i V_i) / m_i`` for every task, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        return along_rows(self.tasks, V)
+
+    def precise(self) -> Curvature | None:
+        """C_i in float64.
+
+        Returns
+        -------
+        Formed
+        """
+        return Formed(Moments.from_tasks(self.tasks))
 
 
 class Rows:
@@ -94,8 +181,10 @@ class Rows:
 
     route = "the rows themselves, since features outnumber them"
 
+    dtype = np.dtype(np.float64)
+
     def __init__(self, tasks: Tasks) -> None:
-        self.X, self.m = tasks.X, tasks.n_rows
+        self.tasks = tasks
         n, d = len(tasks), tasks.n_features
         self.B, self.diagonal = np.empty((d, n)), np.zeros(d)
         for i, (X, y) in enumerate(tasks):
@@ -115,7 +204,30 @@ class Rows:
         -------
         ndarray of shape (n, d, s)
         """
-        return np.stack([X.T @ (X @ v) / m for X, m, v in zip(self.X, self.m, V, strict=True)])
+        return along_rows(self.tasks, V)
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """The same.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        return along_rows(self.tasks, V)
+
+    def precise(self) -> Curvature | None:
+        """Nothing: there is none that is more precise.
+
+        Returns
+        -------
+        None
+        """
+        return None
 
     def basis(self) -> tuple[FloatArray, FloatArray | None]:
         """The mean curvature along each feature.
@@ -125,6 +237,41 @@ class Rows:
         (ndarray of shape (d,), None)
         """
         return self.diagonal, None
+
+
+def along_rows(tasks: Tasks, V: FloatArray) -> FloatArray:
+    """``X_i^T (X_i V_i) / m_i`` for every task.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The rows.
+    V : ndarray of shape (n, d, s)
+        Vectors.
+
+    Returns
+    -------
+    ndarray of shape (n, d, s)
+    """
+    found = np.empty(V.shape)
+    for (X, _), v, out in zip(tasks, V, found, strict=True):
+        np.matmul(X.T, (X @ v) / len(X), out=out)
+    return found
+
+
+def much_work(tasks: Tasks) -> bool:
+    """Whether forming C_i costs enough for lower precision to pay.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The data.
+
+    Returns
+    -------
+    bool
+    """
+    return tasks.n_features >= MUCH_WIDTH and sum(tasks.n_rows) * tasks.n_features**2 >= MUCH_WORK
 
 
 def few_rows(tasks: Tasks) -> bool:
@@ -195,9 +342,15 @@ class Normal:
         side = f"sparse, met by {self.degree} Chebyshev steps" if self.penalty.sparse else "diagonalised"
         return f"{self.curvature.route}; P {side}"
 
+    @property
+    def dtype(self) -> Any:
+        """The precision of the steps."""
+        return self.curvature.dtype
+
     @cached_property
     def _basis(self) -> tuple[FloatArray, FloatArray | None]:
-        return self.curvature.basis()
+        c, Q = self.curvature.basis()
+        return c, None if Q is None else Q.astype(self.dtype, copy=False)
 
     def apply(self, V: FloatArray) -> FloatArray:
         """The left-hand sides at V.
@@ -212,8 +365,34 @@ class Normal:
         ndarray of shape (n, d, s)
         """
         HV = self.curvature.times(V)
-        HV += self.strengths * self._along_tasks(V)
+        HV += self.strengths.astype(V.dtype) * self._along_tasks(V)
         return HV
+
+    def residual(self, V: FloatArray) -> FloatArray:
+        """b_i less the left-hand sides at V, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        R = self.curvature.exactly(V)
+        R += self.strengths * self._along_tasks(V)
+        return self.right - R
+
+    def precise(self) -> Normal | None:
+        """The same systems in higher precision, if there is one.
+
+        Returns
+        -------
+        Normal or None
+        """
+        curvature = self.curvature.precise()
+        return None if curvature is None else replace(self, curvature=curvature)
 
     def precondition(self, R: FloatArray) -> FloatArray:
         """M^-1 R.
@@ -232,10 +411,9 @@ class Normal:
         if self.penalty.sparse:
             T = self._chebyshev(T)
         else:
-            U = self.penalty.eigenvectors
-            T = _flat(U.T, T)
+            T = self.penalty.rotate(T.reshape(len(T), -1)).reshape(T.shape)
             T *= self._inverse
-            T = _flat(U, T)
+            T = self.penalty.rotate(T.reshape(len(T), -1), back=True).reshape(T.shape)
         return T if Q is None else _along_features(Q, T)
 
     def keep(self, running: NDArray[np.bool_]) -> Normal:
@@ -262,7 +440,8 @@ class Normal:
         p = self.penalty.eigenvalues[:, None, None]
         curvature = c + self.strengths * p
         flat = curvature <= 1e-14 * curvature.max(axis=(0, 1))
-        return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
+        inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
+        return inverse.astype(self.dtype, copy=False)
 
     @cached_property
     def _discs(self) -> tuple[FloatArray, FloatArray]:
@@ -272,7 +451,8 @@ class Normal:
         centre = c + (least + largest) / 2
         flat = centre <= 1e-14 * centre.max(axis=0)
         inverse = np.divide(1.0, centre, out=np.zeros_like(centre), where=~flat)
-        return inverse, np.broadcast_to((largest - least) / 2, centre.shape) * inverse
+        radius = (largest - least) / 2 * inverse
+        return inverse.astype(self.dtype, copy=False), radius.astype(self.dtype, copy=False)
 
     @cached_property
     def degree(self) -> int:
@@ -285,12 +465,13 @@ class Normal:
     def _chebyshev(self, R: FloatArray) -> FloatArray:
         """Nearly (c_k + strength P)^-1 on every direction k: a fixed polynomial in P."""
         inverse, radius = self._discs
-        c = self._basis[0][:, None]
+        c = self._basis[0][:, None].astype(self.dtype)
+        strengths = self.strengths.astype(self.dtype)
         step = R * inverse
         V, R, weight = step.copy(), R.copy(), radius
         for _ in range(self.degree - 1):
             R -= c * step
-            R -= self.strengths * self._along_tasks(step)
+            R -= strengths * self._along_tasks(step)
             grown = 2 - radius * weight
             weight, last = radius / grown, weight
             step *= weight * last
@@ -300,11 +481,6 @@ class Normal:
 
     def _along_tasks(self, V: FloatArray) -> FloatArray:
         return self.penalty.product(V.reshape(len(V), -1)).reshape(V.shape)
-
-
-def _flat(M: FloatArray, V: FloatArray) -> FloatArray:
-    """M along the tasks."""
-    return (M @ V.reshape(len(V), -1)).reshape(V.shape)
 
 
 def _along_features(M: FloatArray, V: FloatArray) -> FloatArray:
