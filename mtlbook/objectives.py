@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments, shared
+from mtlbook.moments import Moments
 from mtlbook.penalty import Penalty
-from mtlbook.quadratic import Formed, Normal, Rows, Single, few_rows, much_work, rotated
+from mtlbook.quadratic import Formed, Normal, Rows, chosen, few_rows, rotated
 from mtlbook.tasks import Tasks
 
 
@@ -138,16 +138,6 @@ class TraceRegularized:
         data = self._data
         return Rows(data) if isinstance(data, Tasks) and few_rows(data) else Formed(self.moments)
 
-    @cached_property
-    def _steps(self) -> Formed | Rows:
-        """What a solver iterates with: float32 while nothing is formed and forming is much of the work."""
-        data, formed = self._data, {"moments", "_curvature"} & set(self.__dict__)
-        if isinstance(data, Tasks) and not formed and much_work(data):
-            single = None if few_rows(data) or shared(data) else Single(data)
-            if single and single.sound:
-                return single
-        return self._curvature
-
     def systems(self, strengths: FloatArray) -> Normal:
         """The normal equations at each of some strengths, for :func:`mtlbook.solvers.solve`.
 
@@ -160,7 +150,8 @@ class TraceRegularized:
         -------
         mtlbook.quadratic.Normal
         """
-        return Normal(self._steps, self.penalty, strengths)
+        data = self.moments if "moments" in self.__dict__ else self._data
+        return Normal(chosen(data, lambda: self.moments, len(strengths)), self.penalty, strengths)
 
     def rotated(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Half the Hessian and half the steepest descent at 0 in the eigenvectors U of P, and U.
@@ -260,7 +251,7 @@ class TraceRegularized:
         callable
             Takes and returns an ndarray of shape (d, n). Directions without curvature are left out.
         """
-        systems = self.systems(np.array([self.strength]))
+        systems = Normal(self._curvature, self.penalty, np.array([self.strength]))
 
         def inverse(R: FloatArray) -> FloatArray:
             return systems.precondition(np.ascontiguousarray(R.T)[:, :, None])[:, :, 0].T / 2

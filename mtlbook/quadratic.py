@@ -7,6 +7,7 @@ strengths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments, products
+from mtlbook.moments import Moments, products, shared
 from mtlbook.penalty import Penalty
 from mtlbook.tasks import Tasks
 
-DAMPING = 4.0
+DAMPING = 1.5
 MOST_DEGREES = 12
 WIDE = 100
-MUCH_WIDTH = 32
-MUCH_WORK = 10**8
+LEAST_WIDTH = 32
+MUCH_MEMORY = 10**6
+MANY = 8
 
 
 class Curvature(Protocol):
@@ -54,9 +56,14 @@ class Formed:
     ----------
     moments : Moments
         Where they stand.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
     """
 
-    dtype = np.dtype(np.float64)
+    dtype: Any = np.float64
 
     def __init__(self, moments: Moments) -> None:
         self.C, self.B, self.s = moments.C, moments.B, moments.s
@@ -119,15 +126,20 @@ class Formed:
 
 
 class Single(Formed):
-    """C_i in float32, half the time and memory, for steps towards an answer that is held to the rows.
+    """C_i in float32, half the time and memory, for steps towards an answer that is held to float64.
 
-    What the steps reach is measured by `exactly`, in float64 and on the rows themselves, and corrected: it
-    is the residual that decides how good the answer is, not the matrix that led there [H02]_.
+    What the steps reach is measured by `exactly`, on the rows themselves or on C_i in float64, and corrected:
+    it is the residual that decides how good the answer is, not the matrix that led there [H02]_.
 
     Parameters
     ----------
-    tasks : Tasks
-        The rows.
+    source : Tasks or Moments
+        The rows, or what was formed of them.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
 
     References
     ----------
@@ -135,19 +147,23 @@ class Single(Formed):
        2002.
     """
 
-    dtype = np.dtype(np.float32)
+    dtype: Any = np.float32
     shared = False
-    route = "Gram matrices in float32, corrected on the rows in float64"
 
-    def __init__(self, tasks: Tasks) -> None:
-        self.tasks = tasks
+    def __init__(self, source: Tasks | Moments) -> None:
+        self.source = source
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            self.C, self.B = products(tasks, np.float32)
-        self.s = np.array([y @ y / len(y) for y in tasks.y])
+            if isinstance(source, Moments):
+                self.C, self.B, self.s = source.C.astype(np.float32), source.B, source.s
+            else:
+                self.C, self.B = products(source, np.float32)
+                self.s = np.array([y @ y / len(y) for y in source.y])
         self.sound = bool(np.isfinite(self.C.diagonal(axis1=1, axis2=2)).all() and np.isfinite(self.B).all())
+        self.route = "Gram matrices in float32, corrected in float64 on "
+        self.route += "Gram matrices" if isinstance(source, Moments) else "the rows"
 
     def exactly(self, V: FloatArray) -> FloatArray:
-        """``X_i^T (X_i V_i) / m_i`` for every task, in float64.
+        """C_i V_i for every task, in float64.
 
         Parameters
         ----------
@@ -158,7 +174,9 @@ class Single(Formed):
         -------
         ndarray of shape (n, d, s)
         """
-        return along_rows(self.tasks, V)
+        if isinstance(self.source, Moments):
+            return np.matmul(self.source.C, V)
+        return along_rows(self.source, V)
 
     def precise(self) -> Curvature | None:
         """C_i in float64.
@@ -167,7 +185,8 @@ class Single(Formed):
         -------
         Formed
         """
-        return Formed(Moments.from_tasks(self.tasks))
+        source = self.source
+        return Formed(source if isinstance(source, Moments) else Moments.from_tasks(source))
 
 
 class Rows:
@@ -177,11 +196,16 @@ class Rows:
     ----------
     tasks : Tasks
         The rows themselves; nothing is copied.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
     """
 
     route = "the rows themselves, since features outnumber them"
 
-    dtype = np.dtype(np.float64)
+    dtype: Any = np.float64
 
     def __init__(self, tasks: Tasks) -> None:
         self.tasks = tasks
@@ -259,19 +283,38 @@ def along_rows(tasks: Tasks, V: FloatArray) -> FloatArray:
     return found
 
 
-def much_work(tasks: Tasks) -> bool:
-    """Whether forming C_i costs enough for lower precision to pay.
+def chosen(data: Tasks | Moments, moments: Callable[[], Moments], count: int) -> Curvature:
+    """The form of the data that suits their sizes and the number of strengths.
 
     Parameters
     ----------
-    tasks : Tasks
+    data : Tasks or Moments
         The data.
+    moments : callable
+        Gives their moments, formed once and kept.
+    count : int
+        How many strengths iterate together.
 
     Returns
     -------
-    bool
+    Curvature
     """
-    return tasks.n_features >= MUCH_WIDTH and sum(tasks.n_rows) * tasks.n_features**2 >= MUCH_WORK
+    if isinstance(data, Tasks) and few_rows(data):
+        return Rows(data)
+    n, d = len(data), data.n_features
+    if (
+        n > 1
+        and d >= LEAST_WIDTH
+        and n * d**2 >= MUCH_MEMORY
+        and not (isinstance(data, Tasks) and shared(data))
+    ):
+        # What many strengths would do to the rows costs more than forming C_i in float64.
+        source = data if isinstance(data, Tasks) and count < MANY else moments()
+        if isinstance(source, Tasks) or (count >= MANY and source.C.strides[0] > 0):
+            single = Single(source)
+            if single.sound:
+                return single
+    return Formed(moments())
 
 
 def few_rows(tasks: Tasks) -> bool:
