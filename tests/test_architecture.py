@@ -23,6 +23,7 @@ DOORS = {
     "relations": set(),
     "planted": {"tasks"},
     "words": set(),
+    "inputs": {"tasks"},
     "data": {"tasks", "planted", "losses"},
     "moments": {"tasks"},
     "cluster": {"tasks", "moments"},
