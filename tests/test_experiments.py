@@ -12,7 +12,7 @@ from helpers import refused
 from mtlbook import experiments
 from mtlbook.experiments import Study, recall, recheck, run
 
-SOURCE = '''
+SOURCE = """
 calls = []
 
 def area(*, width, height, unit="m"):
@@ -32,7 +32,7 @@ def nothing(*, k):
 
 def worthless(*, k):
     return [1.0, float("nan"), {"a": float("inf")}, {}, {"a": "x"}, None][k]
-'''
+"""
 AXES = {"width": [1, 2, 4], "height": [0.5, 3]}
 
 
