@@ -271,16 +271,16 @@ pieces = [(rng.normal(size=(9, 3)), rng.normal(size=9), rng.integers(4, size=9))
 """
 GUARDED = """
 if __name__ == "__main__":
-    here, there = chunks.moments(pieces), cluster.moments(pieces)
+    here, there = chunks.moments(pieces[:2]), cluster.moments(pieces[:2])
     print(np.abs(here.C - there.C).max() < 1e-12, multiprocessing.active_children())
     try:
-        cluster.moments([*pieces, 5])
+        cluster.moments([5])
     except TypeError as error:
         print(error, multiprocessing.active_children())
 """
 BARE = """
 try:
-    cluster.moments(pieces)
+    cluster.moments(pieces[:1])
 except RuntimeError as error:
     print(error)
 """
@@ -294,7 +294,7 @@ def run(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_cluster_started_here_is_quiet_and_ends_also_after_an_error(tmp_path):
     result = run(GUARDED, tmp_path)
-    wrong = "chunk 12: wanted a table (X, y, task) or a Tasks, found int. Make it one of these."
+    wrong = "chunk 0: wanted a table (X, y, task) or a Tasks, found int. Make it one of these."
     assert (result.stderr, result.stdout) == ("", f"True []\n{wrong} []\n")
 
 
