@@ -1,6 +1,6 @@
 """Measure how the cost of moments and of solve grows, and store it for the chapter `scale`.
 
-    python bench/growth.py [OUTPUT]      # about five minutes; writes bench/growth.json
+    python bench/growth.py [OUTPUT]      # a few minutes, on Linux; writes bench/growth.json
 
 Seconds are CPU seconds of one thread, all repetitions stored in the order of their size. Memory is the growth
 of the peak resident set of a fresh process.
@@ -16,7 +16,6 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,13 +29,13 @@ import numpy as np
 from mtlbook import Moments, Tasks, TraceRegularized, chunks, relations, solve
 
 OUTPUT = Path(__file__).with_name("growth.json")
-REPEATS = 9
+REPEATS, ENOUGH = 9, 5.0
 CHUNK_ROWS, CHUNK_FEATURES, CHUNK_TASKS = 20_000, 50, 10
 # What grows, with what else held fixed: sizes double, in the range where a call is neither free nor endless.
 RANGES = {
     "rows": ([200, 400, 800, 1600, 3200, 6400, 12800], {"tasks": 20, "features": 50}),
     "tasks": ([64, 128, 256, 512, 1024, 2048], {"rows": 50, "features": 20}),
-    "features": ([16, 32, 64, 128, 256, 512], {"rows": 1000, "tasks": 20}),
+    "features": ([32, 64, 128, 256, 512, 1024], {"rows": 1000, "tasks": 20}),
 }
 
 
@@ -57,9 +56,9 @@ def ring(n: int) -> np.ndarray:
 
 
 def seconds(call: Callable[[], object]) -> list[float]:
-    """CPU seconds of repeated calls, least first, to three digits."""
-    found = []
-    for _ in range(REPEATS):
+    """CPU seconds of repeated calls, least first, to three digits; fewer repetitions of long calls."""
+    found: list[float] = []
+    while len(found) < REPEATS and (len(found) < 3 or sum(found) < ENOUGH):
         start = time.process_time()
         call()
         found.append(time.process_time() - start)
@@ -135,13 +134,19 @@ def write(folder: Path, n_chunks: int) -> None:
 
 def peak(how: str, folder: Path, n_chunks: int) -> int:
     """Bytes by which the peak of this process grows while moments are computed."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = status("VmRSS")
     if how == "chunks":
         chunks.moments(partial(piece, folder, k) for k in range(n_chunks))
     else:
         X, y, task = (np.load(folder / f"{name}.npy") for name in ("X", "y", "task"))
         Moments.from_tasks(Tasks.from_table(X, y, task))
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return status("VmHWM") - before
+
+
+def status(entry: str) -> int:
+    """Bytes that Linux reports of this process; unlike getrusage, of it alone and not of its parent."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(entry)))
 
 
 def memory() -> dict[str, object]:
