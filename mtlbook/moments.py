@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 
@@ -103,12 +104,12 @@ class Moments:
         n, d, m = len(given), given.n_features, np.array(given.n_rows, dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             s = np.array([y @ y for y in given.y]) / m
-            if _shared(given):
+            if shared(given):
                 X = given.X[0]
                 C = np.broadcast_to(X.T @ X / len(X), (n, d, d))
                 B = X.T @ np.stack(given.y, axis=1) / len(X)
             else:
-                C, B = _products(given)
+                C, B = products(given)
         return cls._made(C, B, s, m, given.names)
 
     @classmethod
@@ -234,8 +235,18 @@ def _others(values: FloatArray) -> FloatArray:
     return found
 
 
-def _shared(tasks: Tasks) -> bool:
-    """Whether all tasks have the same inputs: the same memory, or equal numbers in the same order."""
+def shared(tasks: Tasks) -> bool:
+    """Whether all tasks have the same inputs: the same memory, or equal numbers in the same order.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The rows.
+
+    Returns
+    -------
+    bool
+    """
     first, *others = tasks.X
     return all(
         X.shape == first.shape
@@ -247,16 +258,29 @@ def _shared(tasks: Tasks) -> bool:
     )
 
 
-def _products(tasks: Tasks) -> tuple[FloatArray, FloatArray]:
-    """C and B, in one pass over the rows."""
+def products(tasks: Tasks, dtype: Any = np.float64) -> tuple[FloatArray, FloatArray]:
+    """C and B, in one pass over the rows.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The rows.
+    dtype : dtype
+        Precision of C; B is in float64 in any case.
+
+    Returns
+    -------
+    (ndarray of shape (n, d, d), ndarray of shape (d, n))
+    """
     n, d = len(tasks), tasks.n_features
-    C, B = np.empty((n, d, d)), np.empty((n, d))
-    # X_i is still in the cache when its second product is due.
+    C, B = np.empty((n, d, d), dtype), np.empty((n, d))
+    # X_i is still in the cache when its other products are due.
     for X, y, C_i, b_i in zip(tasks.X, tasks.y, C, B, strict=True):
-        np.matmul(X.T, X, C_i)
+        Z = X.astype(dtype, copy=False)
+        np.matmul(Z.T, Z, C_i)
         np.matmul(y, X, b_i)
     m = np.array(tasks.n_rows, dtype=np.float64)
-    C /= m[:, None, None]
+    C /= m[:, None, None].astype(dtype)
     return C, np.ascontiguousarray(B.T) / m
 
 

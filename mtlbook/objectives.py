@@ -21,7 +21,7 @@ from mtlbook import checks
 from mtlbook.checks import FloatArray
 from mtlbook.moments import Moments
 from mtlbook.penalty import Penalty
-from mtlbook.quadratic import Formed, Normal, Rows, few_rows, rotated
+from mtlbook.quadratic import Formed, Normal, Rows, chosen, few_rows, rotated
 from mtlbook.tasks import Tasks
 
 
@@ -150,7 +150,8 @@ class TraceRegularized:
         -------
         mtlbook.quadratic.Normal
         """
-        return Normal(self._curvature, self.penalty, strengths)
+        data = self.moments if "moments" in self.__dict__ else self._data
+        return Normal(chosen(data, lambda: self.moments, len(strengths)), self.penalty, strengths)
 
     def rotated(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Half the Hessian and half the steepest descent at 0 in the eigenvectors U of P, and U.
@@ -250,7 +251,7 @@ class TraceRegularized:
         callable
             Takes and returns an ndarray of shape (d, n). Directions without curvature are left out.
         """
-        systems = self.systems(np.array([self.strength]))
+        systems = Normal(self._curvature, self.penalty, np.array([self.strength]))
 
         def inverse(R: FloatArray) -> FloatArray:
             return systems.precondition(np.ascontiguousarray(R.T)[:, :, None])[:, :, 0].T / 2

@@ -103,11 +103,35 @@ class Penalty:
         ndarray of shape (n, width)
         """
         if not self.sparse:
-            return self.P.astype(V.dtype, copy=False) @ V
-        filled = self._filled.astype(V.dtype, copy=False)[:, None, :]
+            return self._cast("P", V.dtype) @ V
+        filled = self._cast("_filled", V.dtype)[:, None, :]
         # Gathered rows of a narrow block stay in cache.
         blocks = [V[:, k : k + NARROW] for k in range(0, V.shape[1], NARROW)]
         return np.concatenate([np.matmul(filled, block[self._where])[:, 0] for block in blocks], axis=1)
+
+    def rotate(self, V: FloatArray, *, back: bool = False) -> FloatArray:
+        """U^T V, or U V on the way back; only where P is not sparse.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, width)
+            One row a task; its precision is that of the product.
+        back : bool
+            Which way.
+
+        Returns
+        -------
+        ndarray of shape (n, width)
+        """
+        U = self._cast("eigenvectors", V.dtype)
+        return U @ V if back else U.T @ V
+
+    def _cast(self, field: str, dtype: Any) -> FloatArray:
+        """An array of this penalty in another precision, made once."""
+        name = f"{field} {dtype}"
+        if name not in self.__dict__:
+            self.__dict__[name] = getattr(self, field).astype(dtype, copy=False)
+        return np.asarray(self.__dict__[name])
 
 
 def _entries(M: FloatArray) -> tuple[Indices, Indices, FloatArray] | None:
@@ -143,7 +167,7 @@ def _dominance(rows: Indices, columns: Indices, values: FloatArray, n: int) -> t
     comparison = np.where(rows == columns, values, -size)
 
     def by(entries: FloatArray, v: FloatArray) -> FloatArray:
-        return np.bincount(rows, entries * v[columns], n)
+        return np.asarray(np.bincount(rows, entries * v[columns], n), dtype=np.float64)
 
     def bounds(v: FloatArray, Kv: FloatArray) -> tuple[float, float] | None:
         least, largest = float((Kv / v).min()), float((by(size, v) / v).max())

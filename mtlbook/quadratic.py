@@ -7,21 +7,25 @@ strengths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtlbook.checks import FloatArray
-from mtlbook.moments import Moments
+from mtlbook.moments import Moments, products, shared
 from mtlbook.penalty import Penalty
 from mtlbook.tasks import Tasks
 
-DAMPING = 4.0
+DAMPING = 1.5
 MOST_DEGREES = 12
 WIDE = 100
+LEAST_WIDTH = 32
+MUCH_MEMORY = 10**6
+MANY = 8
 
 
 class Curvature(Protocol):
@@ -30,12 +34,19 @@ class Curvature(Protocol):
     B: FloatArray
     s: FloatArray
     route: str
+    dtype: Any
 
     def times(self, V: FloatArray) -> FloatArray:
         """C_i V_i for every task, of shape (n, d, s)."""
 
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """The same in float64."""
+
     def basis(self) -> tuple[FloatArray, FloatArray | None]:
         """Curvatures c of the tasks' mean, and the directions Q they belong to (None: the features)."""
+
+    def precise(self) -> Curvature | None:
+        """What to take instead if this was not precise enough."""
 
 
 class Formed:
@@ -45,7 +56,14 @@ class Formed:
     ----------
     moments : Moments
         Where they stand.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
     """
+
+    dtype: Any = np.float64
 
     def __init__(self, moments: Moments) -> None:
         self.C, self.B, self.s = moments.C, moments.B, moments.s
@@ -79,8 +97,96 @@ class Formed:
         -------
         (ndarray of shape (d,), ndarray of shape (d, d))
         """
-        c, Q = np.linalg.eigh(self.C[0] if self.shared else self.C.mean(axis=0))
+        mean = self.C[0] if self.shared else self.C.mean(axis=0)
+        c, Q = np.linalg.eigh(mean.astype(np.float64, copy=False))
         return np.maximum(c, 0.0), Q
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """C_i V_i for every task, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        return self.times(V)
+
+    def precise(self) -> Curvature | None:
+        """Nothing: there is none that is more precise.
+
+        Returns
+        -------
+        None
+        """
+        return None
+
+
+class Single(Formed):
+    """C_i in float32, half the time and memory, for steps towards an answer that is held to float64.
+
+    What the steps reach is measured by `exactly`, on the rows themselves or on C_i in float64, and corrected:
+    it is the residual that decides how good the answer is, not the matrix that led there [H02]_.
+
+    Parameters
+    ----------
+    source : Tasks or Moments
+        The rows, or what was formed of them.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
+
+    References
+    ----------
+    .. [H02] N. J. Higham. Accuracy and Stability of Numerical Algorithms, chapter 12. SIAM, second edition,
+       2002.
+    """
+
+    dtype: Any = np.float32
+    shared = False
+
+    def __init__(self, source: Tasks | Moments) -> None:
+        self.source = source
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            if isinstance(source, Moments):
+                self.C, self.B, self.s = source.C.astype(np.float32), source.B, source.s
+            else:
+                self.C, self.B = products(source, np.float32)
+                self.s = np.array([y @ y / len(y) for y in source.y])
+        self.sound = bool(np.isfinite(self.C.diagonal(axis1=1, axis2=2)).all() and np.isfinite(self.B).all())
+        self.route = "Gram matrices in float32, corrected in float64 on "
+        self.route += "Gram matrices" if isinstance(source, Moments) else "the rows"
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """C_i V_i for every task, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        if isinstance(self.source, Moments):
+            return np.matmul(self.source.C, V)
+        return along_rows(self.source, V)
+
+    def precise(self) -> Curvature | None:
+        """C_i in float64.
+
+        Returns
+        -------
+        Formed
+        """
+        source = self.source
+        return Formed(source if isinstance(source, Moments) else Moments.from_tasks(source))
 
 
 class Rows:
@@ -90,12 +196,19 @@ class Rows:
     ----------
     tasks : Tasks
         The rows themselves; nothing is copied.
+
+    Attributes
+    ----------
+    dtype : dtype
+        The precision of the steps.
     """
 
     route = "the rows themselves, since features outnumber them"
 
+    dtype: Any = np.float64
+
     def __init__(self, tasks: Tasks) -> None:
-        self.X, self.m = tasks.X, tasks.n_rows
+        self.tasks = tasks
         n, d = len(tasks), tasks.n_features
         self.B, self.diagonal = np.empty((d, n)), np.zeros(d)
         for i, (X, y) in enumerate(tasks):
@@ -115,7 +228,30 @@ class Rows:
         -------
         ndarray of shape (n, d, s)
         """
-        return np.stack([X.T @ (X @ v) / m for X, m, v in zip(self.X, self.m, V, strict=True)])
+        return along_rows(self.tasks, V)
+
+    def exactly(self, V: FloatArray) -> FloatArray:
+        """The same.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        return along_rows(self.tasks, V)
+
+    def precise(self) -> Curvature | None:
+        """Nothing: there is none that is more precise.
+
+        Returns
+        -------
+        None
+        """
+        return None
 
     def basis(self) -> tuple[FloatArray, FloatArray | None]:
         """The mean curvature along each feature.
@@ -125,6 +261,60 @@ class Rows:
         (ndarray of shape (d,), None)
         """
         return self.diagonal, None
+
+
+def along_rows(tasks: Tasks, V: FloatArray) -> FloatArray:
+    """``X_i^T (X_i V_i) / m_i`` for every task.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        The rows.
+    V : ndarray of shape (n, d, s)
+        Vectors.
+
+    Returns
+    -------
+    ndarray of shape (n, d, s)
+    """
+    found = np.empty(V.shape)
+    for (X, _), v, out in zip(tasks, V, found, strict=True):
+        np.matmul(X.T, (X @ v) / len(X), out=out)
+    return found
+
+
+def chosen(data: Tasks | Moments, moments: Callable[[], Moments], count: int) -> Curvature:
+    """The form of the data that suits their sizes and the number of strengths.
+
+    Parameters
+    ----------
+    data : Tasks or Moments
+        The data.
+    moments : callable
+        Gives their moments, formed once and kept.
+    count : int
+        How many strengths iterate together.
+
+    Returns
+    -------
+    Curvature
+    """
+    if isinstance(data, Tasks) and few_rows(data):
+        return Rows(data)
+    n, d = len(data), data.n_features
+    if (
+        n > 1
+        and d >= LEAST_WIDTH
+        and n * d**2 >= MUCH_MEMORY
+        and not (isinstance(data, Tasks) and shared(data))
+    ):
+        # What many strengths would do to the rows costs more than forming C_i in float64.
+        source = data if isinstance(data, Tasks) and count < MANY else moments()
+        if isinstance(source, Tasks) or (count >= MANY and source.C.strides[0] > 0):
+            single = Single(source)
+            if single.sound:
+                return single
+    return Formed(moments())
 
 
 def few_rows(tasks: Tasks) -> bool:
@@ -195,9 +385,15 @@ class Normal:
         side = f"sparse, met by {self.degree} Chebyshev steps" if self.penalty.sparse else "diagonalised"
         return f"{self.curvature.route}; P {side}"
 
+    @property
+    def dtype(self) -> Any:
+        """The precision of the steps."""
+        return self.curvature.dtype
+
     @cached_property
     def _basis(self) -> tuple[FloatArray, FloatArray | None]:
-        return self.curvature.basis()
+        c, Q = self.curvature.basis()
+        return c, None if Q is None else Q.astype(self.dtype, copy=False)
 
     def apply(self, V: FloatArray) -> FloatArray:
         """The left-hand sides at V.
@@ -212,8 +408,34 @@ class Normal:
         ndarray of shape (n, d, s)
         """
         HV = self.curvature.times(V)
-        HV += self.strengths * self._along_tasks(V)
+        HV += self.strengths.astype(V.dtype) * self._along_tasks(V)
         return HV
+
+    def residual(self, V: FloatArray) -> FloatArray:
+        """b_i less the left-hand sides at V, in float64.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n, d, s)
+            Vectors.
+
+        Returns
+        -------
+        ndarray of shape (n, d, s)
+        """
+        R = self.curvature.exactly(V)
+        R += self.strengths * self._along_tasks(V)
+        return self.right - R
+
+    def precise(self) -> Normal | None:
+        """The same systems in higher precision, if there is one.
+
+        Returns
+        -------
+        Normal or None
+        """
+        curvature = self.curvature.precise()
+        return None if curvature is None else replace(self, curvature=curvature)
 
     def precondition(self, R: FloatArray) -> FloatArray:
         """M^-1 R.
@@ -232,10 +454,9 @@ class Normal:
         if self.penalty.sparse:
             T = self._chebyshev(T)
         else:
-            U = self.penalty.eigenvectors
-            T = _flat(U.T, T)
+            T = self.penalty.rotate(T.reshape(len(T), -1)).reshape(T.shape)
             T *= self._inverse
-            T = _flat(U, T)
+            T = self.penalty.rotate(T.reshape(len(T), -1), back=True).reshape(T.shape)
         return T if Q is None else _along_features(Q, T)
 
     def keep(self, running: NDArray[np.bool_]) -> Normal:
@@ -262,7 +483,8 @@ class Normal:
         p = self.penalty.eigenvalues[:, None, None]
         curvature = c + self.strengths * p
         flat = curvature <= 1e-14 * curvature.max(axis=(0, 1))
-        return np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
+        inverse = np.divide(1.0, curvature, out=np.zeros_like(curvature), where=~flat)
+        return inverse.astype(self.dtype, copy=False)
 
     @cached_property
     def _discs(self) -> tuple[FloatArray, FloatArray]:
@@ -272,7 +494,8 @@ class Normal:
         centre = c + (least + largest) / 2
         flat = centre <= 1e-14 * centre.max(axis=0)
         inverse = np.divide(1.0, centre, out=np.zeros_like(centre), where=~flat)
-        return inverse, np.broadcast_to((largest - least) / 2, centre.shape) * inverse
+        radius = (largest - least) / 2 * inverse
+        return inverse.astype(self.dtype, copy=False), radius.astype(self.dtype, copy=False)
 
     @cached_property
     def degree(self) -> int:
@@ -285,12 +508,13 @@ class Normal:
     def _chebyshev(self, R: FloatArray) -> FloatArray:
         """Nearly (c_k + strength P)^-1 on every direction k: a fixed polynomial in P."""
         inverse, radius = self._discs
-        c = self._basis[0][:, None]
+        c = self._basis[0][:, None].astype(self.dtype)
+        strengths = self.strengths.astype(self.dtype)
         step = R * inverse
         V, R, weight = step.copy(), R.copy(), radius
         for _ in range(self.degree - 1):
             R -= c * step
-            R -= self.strengths * self._along_tasks(step)
+            R -= strengths * self._along_tasks(step)
             grown = 2 - radius * weight
             weight, last = radius / grown, weight
             step *= weight * last
@@ -300,11 +524,6 @@ class Normal:
 
     def _along_tasks(self, V: FloatArray) -> FloatArray:
         return self.penalty.product(V.reshape(len(V), -1)).reshape(V.shape)
-
-
-def _flat(M: FloatArray, V: FloatArray) -> FloatArray:
-    """M along the tasks."""
-    return (M @ V.reshape(len(V), -1)).reshape(V.shape)
 
 
 def _along_features(M: FloatArray, V: FloatArray) -> FloatArray:

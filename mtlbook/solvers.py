@@ -24,6 +24,9 @@ PATIENCE = 500
 # How many strengths iterate at once, and by how much an estimated gap is taken larger than it looks.
 TOGETHER = 32
 MARGIN = 2.0
+# A round must leave less than this share of the residual, or there is no other.
+GAIN = 0.1
+ROUNDS = 8
 
 
 class Objective(Protocol):
@@ -60,6 +63,16 @@ class _Systems(krylov.Systems, Protocol):
     start: float
     least: FloatArray
     route: str
+    dtype: Any
+
+    def residual(self, V: FloatArray) -> FloatArray:
+        """B - H V in float64."""
+
+    def keep(self, running: NDArray[np.bool_]) -> _Systems:
+        """Only those systems that still run."""
+
+    def precise(self) -> _Systems | None:
+        """The same in higher precision, if that is to be had."""
 
 
 @runtime_checkable
@@ -294,8 +307,8 @@ class _Aim:
         """The largest gap allowed where F is `value`: relative to F, or rounding of F(0)."""
         return np.maximum((self.gap or 0.0) * np.asarray(value), ROUNDING * start)
 
-    def stop(self, systems: _Systems) -> Callable[[krylov.State], NDArray[np.bool_]]:
-        ritz = np.ones(systems.right.shape[-1])
+    def stop(self, stage: _Stage) -> Callable[[krylov.State], NDArray[np.bool_]]:
+        ritz = np.ones(len(stage.unit))
 
         def settled(state: krylov.State, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
             """The estimate only falls as steps are added; once it falls by less than half, it holds."""
@@ -306,22 +319,40 @@ class _Aim:
             return near & (fresh >= last / 2)
 
         def error_of_W(state: krylov.State) -> NDArray[np.bool_]:
-            near = state.norms <= self.tolerance * state.starts
+            unit = stage.unit[state.which]
+            near = state.norms * unit <= self.tolerance * stage.scale[state.which]
             if near.any():
-                left, size = (np.sqrt(krylov.dots(A, A)) for A in (state.S, state.V))
+                left, moved = (unit * np.sqrt(krylov.dots(A, A)) for A in (state.S, state.V))
+                size = np.maximum(moved, stage.size[state.which])
                 near &= left <= self.tolerance * size * ritz[state.which] / 2
             return settled(state, near)
 
         def gap_of_F(state: krylov.State) -> NDArray[np.bool_]:
-            value = systems.start - state.descents
-            proven = _proven(state.norms, systems.least[state.which])
-            done = proven <= self.goal(value - proven, systems.start)
-            goal = self.goal(value, systems.start)
-            near = MARGIN * state.energies <= goal * ritz[state.which]
-            near = settled(state, near & ~done)
-            return done | near & (MARGIN * state.energies <= goal * ritz[state.which])
+            unit = stage.unit[state.which]
+            value = stage.value[state.which] - state.descents * unit**2
+            proven = _proven(state.norms * unit, stage.least[state.which])
+            done = proven <= self.goal(value - proven, stage.start)
+            left = MARGIN * state.energies * unit**2 / self.goal(value, stage.start)
+            near = settled(state, (left <= ritz[state.which]) & ~done)
+            return done | near & (left <= ritz[state.which])
 
         return error_of_W if self.gap is None else gap_of_F
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Where a round of conjugate gradients starts: each array has one entry a system that runs.
+
+    `value` is F, `unit` the norm of the residual, by which it is divided, `scale` its norm at W = 0, `size`
+    the norm of W, `least` what curvature is proven, and `start` F(0).
+    """
+
+    value: FloatArray
+    unit: FloatArray
+    scale: FloatArray
+    size: FloatArray
+    least: FloatArray
+    start: float
 
 
 def _proven(norms: FloatArray, least: FloatArray) -> FloatArray:
@@ -378,6 +409,7 @@ class _Plain:
 
     least = np.zeros(1)
     route = "the objective's own preconditioner"
+    dtype: Any = np.float64
 
     def __init__(self, F: Quadratic) -> None:
         zero = np.zeros(F.shape)
@@ -388,38 +420,105 @@ class _Plain:
     def apply(self, V: FloatArray) -> FloatArray:
         return np.ascontiguousarray((self.F.gradient(V[:, :, 0].T) - self.constant).T[:, :, None] / 2)
 
+    def residual(self, V: FloatArray) -> FloatArray:
+        return -self.F.gradient(V[:, :, 0].T).T[:, :, None] / 2
+
     def precondition(self, R: FloatArray) -> FloatArray:
         return np.ascontiguousarray(2 * self.inverse(R[:, :, 0].T).T[:, :, None])
 
     def keep(self, running: NDArray[np.bool_]) -> _Plain:
         return self
 
+    def precise(self) -> None:
+        return None
+
 
 def _conjugate_gradients(systems: _Systems, aim: _Aim) -> list[Result]:
-    """Conjugate gradients on H / 2, where F(W) - min F = <R, (H / 2)^-1 R> for the residual R."""
+    """Conjugate gradients on H / 2, where F(W) - min F = <R, (H / 2)^-1 R> for the residual R.
+
+    A round ends where the aim is met, or where rounding hides the residual that the steps carry along. Then
+    the residual of the answer itself is measured, and what misses the aim goes another round from there.
+    """
     right = systems.right
-    found = krylov.conjugate_gradients(systems, right, aim.stop(systems), patience=PATIENCE)
-    # What counts is the residual of the answer, not the one that the steps carried along.
-    R = right - systems.apply(found.V)
-    last = np.sqrt(krylov.dots(R, R))
-    proven = _proven(last, systems.least)
-    estimated = krylov.dots(R, systems.precondition(R)) * MARGIN / found.ritz
-    results = []
-    for j, steps in enumerate(found.steps.tolist()):
-        values = systems.start - found.descents[: steps + 1, j]
-        values[-1] = systems.start - float(np.sum(found.V[..., j] * (right + R)[..., j]))
-        norms = 2 * found.norms[: steps + 1, j]
-        norms[-1] = 2 * last[j]
-        goal = aim.goal(values[-1], systems.start)
-        hidden = np.isinf(proven[j]) or (aim.gap is not None and proven[j] > goal)
-        bound = (float(estimated[j]), "estimated") if hidden else (float(proven[j]), "proven")
-        near = norms[-1] <= aim.tolerance * norms[0] if aim.gap is None else bound[0] <= goal
-        route = f"conjugate gradients on {right[..., j].size} unknowns, with {systems.route}"
-        W = found.V[..., j].T
-        results.append(
-            _result(W, list(values), list(norms), norms[0], bool(near), route, aim.wanted(), bound)
-        )
-    return results
+    runs = [_Run(systems, right, j) for j in range(right.shape[-1])]
+    V, R = np.zeros(right.shape), right
+    left = np.arange(len(runs))
+    scale = np.sqrt(_squares(right))
+    route = systems.route
+    for _ in range(ROUNDS):
+        norms = np.sqrt(_squares(R))
+        unit = np.where(norms > 0, norms, 1.0)
+        value = np.array([runs[j].values[-1] for j in left])
+        size = np.sqrt(_squares(V[..., left]))
+        stage = _Stage(value, unit, scale[left], size, systems.least, systems.start)
+        B = np.ascontiguousarray((R / unit).astype(systems.dtype))
+        found = krylov.conjugate_gradients(systems, B, aim.stop(stage), patience=PATIENCE)
+        V[..., left] += unit * found.V
+        R = systems.residual(V[..., left])
+        S = systems.precondition(np.ascontiguousarray((R / unit).astype(systems.dtype)))
+        energies = np.maximum(_dots(R, unit * S), 0.0)
+        for k, j in enumerate(left):
+            runs[j].add(found, k, unit[k], V[..., j], R[..., k], energies[k])
+        missed = np.array([not runs[j].meets(aim) for j in left])
+        gained = np.sqrt(_squares(R)) < GAIN * norms
+        if (missed & ~gained).any() and (better := systems.precise()):
+            systems, route = better, better.route
+        else:
+            missed &= gained
+        if not missed.any():
+            break
+        left, systems, R = left[missed], systems.keep(missed), R[..., missed]
+    return [run.result(aim, route) for run in runs]
+
+
+class _Run:
+    """The history of one system over all rounds, and what is known of its answer."""
+
+    def __init__(self, systems: _Systems, right: FloatArray, j: int) -> None:
+        self.right, self.start, self.least = right[..., j], systems.start, systems.least[j]
+        self.values, self.norms, self.steps = [self.start], [2 * _norm(self.right)], 0
+        self.ritz = 1.0
+
+    def add(
+        self, found: krylov.Solution, k: int, unit: float, V: FloatArray, R: FloatArray, energy: float
+    ) -> None:
+        steps = int(found.steps[k])
+        self.values += list(self.values[-1] - unit**2 * found.descents[1 : steps + 1, k])
+        self.norms += list(2 * unit * found.norms[1 : steps + 1, k])
+        self.steps += steps
+        # What counts is the answer itself, not what the steps carried along.
+        self.W = V.T
+        self.values[-1] = self.start - float(np.sum(V * (self.right + R)))
+        self.norms[-1] = 2 * _norm(R)
+        self.ritz = min(self.ritz, float(found.ritz[k]))
+        self.estimated = MARGIN * energy / self.ritz
+        self.proven = float(_proven(np.array(self.norms[-1] / 2), np.array(self.least)))
+
+    def bound(self, aim: _Aim) -> tuple[float, str]:
+        hidden = np.isinf(self.proven) or (aim.gap is not None and self.proven > self.goal(aim))
+        return (self.estimated, "estimated") if hidden else (self.proven, "proven")
+
+    def goal(self, aim: _Aim) -> float:
+        return float(aim.goal(self.values[-1], self.start))
+
+    def meets(self, aim: _Aim) -> bool:
+        if aim.gap is None:
+            return self.norms[-1] <= aim.tolerance * self.norms[0]
+        return self.bound(aim)[0] <= self.goal(aim)
+
+    def result(self, aim: _Aim, route: str) -> Result:
+        route = f"conjugate gradients on {self.W.size} unknowns, with {route}"
+        bound = self.bound(aim)
+        met = self.meets(aim)
+        return _result(self.W, self.values, self.norms, self.norms[0], met, route, aim.wanted(), bound)
+
+
+def _dots(A: FloatArray, B: FloatArray) -> FloatArray:
+    return krylov.dots(np.ascontiguousarray(A), np.ascontiguousarray(B))
+
+
+def _squares(A: FloatArray) -> FloatArray:
+    return _dots(A, A)
 
 
 def _norm(G: FloatArray) -> float:

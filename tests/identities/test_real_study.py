@@ -87,7 +87,7 @@ def test_levels_couple_tasks_by_outer_products_of_mean_rows(world):
 @pytest.mark.equation("real-study-shrunken")
 @pytest.mark.parametrize("level_strength", [0.0, 0.7, 20.0, np.inf])
 def test_levels_shrink_to_their_mean_by_one_factor(world, level_strength):
-    """With to_mean, l_i is mean(r) + (r_i - mean(r)) / (1 + lambda_l), and M = lambda_l/(1 + lambda_l) P_l."""
+    """With to_mean, l_i is mean(r) + (r_i - mean(r)) / (1 + lambda_l), and M the same for P."""
     tasks, W, P, _, _, r = world
     penalty = LevelPenalty(relations.to_mean(len(r)), level_strength)
     F = LevelRegularized(Tasks(*zip(*tasks, strict=True)), P, STRENGTH, penalty)
