@@ -26,6 +26,8 @@ WIDE = 100
 LEAST_WIDTH = 32
 MUCH_MEMORY = 10**6
 MANY = 8
+# Mean squares within these bounds leave float32 room to spare.
+TINY = 1e-18
 
 
 class Curvature(Protocol):
@@ -158,7 +160,7 @@ class Single(Formed):
             else:
                 self.C, self.B = products(source, np.float32)
                 self.s = np.array([y @ y / len(y) for y in source.y])
-        self.sound = bool(np.isfinite(self.C.diagonal(axis1=1, axis2=2)).all() and np.isfinite(self.B).all())
+        self.sound = bool(TINY < self.C.diagonal(axis1=1, axis2=2).max() < 1 / TINY)
         self.route = "Gram matrices in float32, corrected in float64 on "
         self.route += "Gram matrices" if isinstance(source, Moments) else "the rows"
 
