@@ -159,7 +159,7 @@ class Single(Formed):
                 self.C, self.B, self.s = source.C.astype(np.float32), source.B, source.s
             else:
                 self.C, self.B = products(source, np.float32)
-                self.s = np.array([y @ y / len(y) for y in source.y])
+                self.s = np.array([y.dot(y) for y in source.y]) / source.n_rows
         self.sound = bool(TINY < self.C.diagonal(axis1=1, axis2=2).max() < 1 / TINY)
         self.route = "Gram matrices in float32, corrected in float64 on "
         self.route += "Gram matrices" if isinstance(source, Moments) else "the rows"
@@ -280,8 +280,14 @@ def along_rows(tasks: Tasks, V: FloatArray) -> FloatArray:
     ndarray of shape (n, d, s)
     """
     found = np.empty(V.shape)
-    for (X, _), v, out in zip(tasks, V, found, strict=True):
-        np.matmul(X.T, (X @ v) / len(X), out=out)
+    if V.shape[-1] == 1:
+        # Products with vectors are so short where tasks are small that calls must be few and plain.
+        for X, v, out in zip(tasks.X, V[:, :, 0], found[:, :, 0], strict=True):
+            np.dot(X.dot(v), X, out)
+    else:
+        for X, v, out in zip(tasks.X, V, found, strict=True):
+            np.matmul(X.T, X @ v, out)
+    found /= np.array(tasks.n_rows, dtype=np.float64)[:, None, None]
     return found
 
 
