@@ -191,6 +191,22 @@ def test_every_route_agrees_with_cvxpy(side, seed):
             np.testing.assert_allclose(solve(TraceRegularized(tasks, P, 0.3)).W, W.value, atol=1e-5)
 
 
+@every_side
+@every_route
+@settings(max_examples=40)
+@given(problems(), st.sampled_from([1e-3, 1e-6]))
+def test_an_estimated_gap_is_met_beside_the_value_at_zero_and_takes_no_more_steps(route, side, problem, gap):
+    tasks, P, strength = problem
+    with forced(route, side):
+        F = TraceRegularized(tasks, P, strength)
+        result, careful = solve(F, gap=gap, proven=False), solve(F, gap=gap)
+        least, start = minimum(tasks, P, strength)
+        if result.converged:
+            noise = 1e-11 * start + rounding(P, strength, result.W)
+            assert F.value(result.W) - least <= gap * start + noise
+        assert result.n_iterations <= careful.n_iterations
+
+
 # Sizes choose the route ---------------------------------------------------------
 
 
