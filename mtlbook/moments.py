@@ -215,23 +215,31 @@ def sums_of_others(parts: Sequence[Moments]) -> list[Moments]:
     first = parts[0]
     for part in parts[1:]:
         first._same(part)
-    total = _others(np.stack([part.m for part in parts]))
+    total = _others([part.m for part in parts])
     C = [np.empty(first.C.shape) for _ in parts]
+    scaled = np.empty((len(parts), *first.C.shape[1:]))
     for i in range(len(first)):
         # All parts of one task fit the cache.
-        sums = _others(np.stack([part.C[i] * part.m[i] for part in parts]))
-        for k, one in enumerate(C):
-            np.divide(sums[k], total[k, i], out=one[i])
-    B = _others(np.stack([part.B * part.m for part in parts])) / total[:, None]
-    s = _others(np.stack([part.s * part.m for part in parts])) / total
+        for part, one in zip(parts, scaled, strict=True):
+            np.multiply(part.C[i], part.m[i], out=one)
+        for m, one in zip(total, _others(list(scaled), [one[i] for one in C]), strict=True):
+            one /= m[i]
+    B = [b / m for b, m in zip(_others([part.B * part.m for part in parts]), total, strict=True)]
+    s = [t / m for t, m in zip(_others([part.s * part.m for part in parts]), total, strict=True)]
     return [Moments._made(*fields, first.names) for fields in zip(C, B, s, total, strict=True)]
 
 
-def _others(values: FloatArray) -> FloatArray:
-    """For each entry along the first axis the sum of all others, by sums from both ends."""
-    found = np.zeros_like(values)
-    found[1:] = np.cumsum(values[:-1], axis=0)
-    found[:-1] += np.cumsum(values[:0:-1], axis=0)[::-1]
+def _others(values: Sequence[FloatArray], out: Sequence[FloatArray] = ()) -> Sequence[FloatArray]:
+    """For each of some arrays the sum of all others, by sums from both ends."""
+    found = out or [np.empty_like(value) for value in values]
+    running = np.zeros_like(values[0])
+    for value, one in zip(values, found, strict=True):
+        one[...] = running
+        running += value
+    running[...] = 0.0
+    for value, one in zip(values[::-1], found[::-1], strict=True):
+        one += running
+        running += value
     return found
 
 

@@ -242,3 +242,12 @@ def test_a_generator_passes_and_a_seed_does_not(rng):
 def test_a_whole_number_beyond_floats_is_refused_like_infinity():
     with pytest.raises(ValueError, match="strength: wanted a finite number"):
         checks.number(10**400, "strength")
+
+
+def test_rounding_is_measured_against_the_largest_eigenvalue_not_the_largest_entry():
+    n = 50
+    ones = np.ones((n, n))
+    centre = np.eye(n) - ones / n
+    checks.semidefinite(ones - 2e-9 * centre, "P")
+    with refused("P", "a positive semidefinite matrix", "-2e-08"):
+        checks.semidefinite(ones - 2e-8 * centre, "P")

@@ -191,6 +191,22 @@ def test_every_route_agrees_with_cvxpy(side, seed):
             np.testing.assert_allclose(solve(TraceRegularized(tasks, P, 0.3)).W, W.value, atol=1e-5)
 
 
+@every_side
+@every_route
+@settings(max_examples=40)
+@given(problems(), st.sampled_from([1e-3, 1e-6]))
+def test_an_estimated_gap_is_met_beside_the_value_at_zero_and_takes_no_more_steps(route, side, problem, gap):
+    tasks, P, strength = problem
+    with forced(route, side):
+        F = TraceRegularized(tasks, P, strength)
+        result, careful = solve(F, gap=gap, proven=False), solve(F, gap=gap)
+        least, start = minimum(tasks, P, strength)
+        if result.converged:
+            noise = 1e-11 * start + rounding(P, strength, result.W)
+            assert F.value(result.W) - least <= gap * start + noise
+        assert result.n_iterations <= careful.n_iterations
+
+
 # Sizes choose the route ---------------------------------------------------------
 
 
@@ -364,3 +380,71 @@ def test_rows_are_never_copied_nor_a_large_square_array_made(n, m, d, limit):
     formed = 4 * n * d * d if m > d else 0
     assert peak <= formed + 30 * W + 3 * rows / n + 8 * (d * d + n * n) * 4
     assert peak < rows / 2 < 8 * (n * d) ** 2, limit
+
+
+@every_route
+def test_a_loose_run_is_the_beginning_of_a_tight_one(route):
+    if route.startswith("dense"):
+        pytest.skip("it has no steps to compare")
+    tasks, P = make_tasks((5, 3, 8, 4, 4), 6), full_penalty(5)
+    with forced(route):
+        loose, tight = (solve(TraceRegularized(tasks, P, 0.3), gap=gap) for gap in (1e-2, 1e-9))
+    k = loose.n_iterations
+    assert 1 < k < tight.n_iterations
+    np.testing.assert_allclose(loose.values, tight.values[: k + 1], rtol=1e-5)
+    np.testing.assert_allclose(loose.gradient_norms, tight.gradient_norms[: k + 1], rtol=1e-3)
+
+
+@every_side
+def test_proven_bounds_are_the_squared_residual_by_the_least_curvature(side):
+    tasks, P = make_tasks((5, 3, 8, 4), 6), np.diag([4.0, 3.0, 2.0, 0.5])
+    with forced("Gram matrices, since", side):
+        F = TraceRegularized(tasks, P, 0.3)
+        result = solve(F, gap=1e-3)
+    assert "(proven)" in result.message
+    assert f"F within {result.gap:.1e} of its minimum" in result.message
+    assert result.gap == pytest.approx(result.gradient_norms[-1] ** 2 / 4 / (0.3 * 0.5))
+    unproven = solve(TraceRegularized(tasks, relations.to_mean(4), 0.3))
+    assert "(computed)" in unproven.message
+    with forced("Gram matrices, since", side):
+        assert "(estimated)" in solve(TraceRegularized(tasks, relations.to_mean(4), 0.3), gap=1e-3).message
+
+
+def test_a_path_of_more_strengths_than_iterate_together_keeps_its_order(monkeypatch):
+    monkeypatch.setattr(solvers, "TOGETHER", 3)
+    tasks, strengths = make_tasks((5, 3, 8, 4), 6), [0.1, 10.0, 0.3, 1.0, 30.0, 0.0, 2.0]
+    with forced("Gram matrices, since"):
+        F = TraceRegularized(tasks, full_penalty(4), 5.0)
+        for result, strength in zip(solve_path(F, strengths), strengths, strict=True):
+            np.testing.assert_allclose(result.W, solve(F.at(strength)).W, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("call", [lambda F, **k: solve(F, **k), lambda F, **k: solve_path(F, [1.0], **k)])
+@pytest.mark.parametrize("gap", [0.0, -1.0, np.nan, "1"])
+def test_what_is_no_gap_is_refused(call, gap):
+    F = TraceRegularized(make_tasks(), full_penalty(), 1.0)
+    with refused("gap", "a finite number above 0", repr(gap)):
+        call(F, gap=gap)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "name"),
+    [([1.0, -1.0], "strength"), (1.0, "strengths"), ([], "strengths"), (["a"], "strengths")],
+)
+def test_what_are_no_strengths_is_refused(strengths, name):
+    with refused(name):
+        solve_path(TraceRegularized(make_tasks(), full_penalty(), 1.0), strengths)
+
+
+def test_an_objective_moves_to_other_data_or_another_strength():
+    tasks, other, P = make_tasks(), make_tasks(seed=5), full_penalty()
+    F, W = TraceRegularized(tasks, P, 0.3), np.random.default_rng(0).normal(size=(4, N))
+    assert F.at(2.0).value(W) == pytest.approx(TraceRegularized(tasks, P, 2.0).value(W))
+    for data in (other, Moments.from_tasks(other)):
+        assert F.on(data).value(W) == pytest.approx(TraceRegularized(other, P, 0.3).value(W))
+    with refused("strength", "a finite number of at least 0"):
+        F.at(-1.0)
+    with refused("tasks", "a Tasks", "list", kind=TypeError):
+        F.on([1, 2, 3])
+    with refused("tasks", "3 tasks", "2"):
+        F.on(make_tasks((3, 4)))
