@@ -97,7 +97,7 @@ class LevelSystems:
         """
         means = np.einsum("nd,nds->ns", self.rows, V)
         charged = (self.P @ V.reshape(len(V), -1)).reshape(V.shape)
-        pass
+        charged *= self.strengths
         charged += np.matmul(self.own, V)
         charged += self.rows[:, :, None] * (self.M @ means)[:, None, :]
         return charged
