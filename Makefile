@@ -5,7 +5,7 @@ READY  := .venv/ready
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help book test execute lock lint clean
+.PHONY: help book test execute studies lock lint clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: lint  ## check style and types, then run every test, the notebooks' stored
 
 execute: $(READY)  ## run the notebooks and store their outputs (one: CHAPTER=outer-product)
 	@$(BIN)/python tools/execute.py $(CHAPTER)
+
+studies: $(READY)  ## run the long experiments whose stored numbers are stale (one: STUDY=false_relatedness)
+	@$(BIN)/python tools/studies.py $(STUDY)
 
 lock: $(READY)  ## bring requirements.lock in line with pyproject.toml (newest versions: ARGS=--upgrade)
 	@echo "== Resolving pyproject.toml for Python 3.11 to 3.13"

@@ -34,7 +34,7 @@ CHUNK_ROWS, CHUNK_FEATURES, CHUNK_TASKS = 20_000, 50, 10
 # What grows, with what else held fixed: sizes double, in the range where a call is neither free nor endless.
 RANGES = {
     "rows": ([200, 400, 800, 1600, 3200, 6400, 12800], {"tasks": 20, "features": 50}),
-    "tasks": ([64, 128, 256, 512, 1024, 2048], {"rows": 50, "features": 20}),
+    "tasks": ([32, 64, 128, 256, 512, 1024, 2048], {"rows": 500, "features": 50}),
     "features": ([32, 64, 128, 256, 512, 1024], {"rows": 1000, "tasks": 20}),
 }
 

@@ -104,7 +104,8 @@ def conjugate_gradients(
     """Conjugate gradients from V = 0 on all systems together; those that are done leave the rest.
 
     Each step costs one product with H and one with M^-1 a system, and no more memory than five arrays like
-    B. It matters that systems run together: what one vector reads from memory serves all.
+    B. It matters that systems run together: what one vector reads from memory serves all. The method is that
+    of Hestenes and Stiefel; see :func:`mtlbook.solvers.solve`.
 
     Parameters
     ----------
@@ -121,11 +122,6 @@ def conjugate_gradients(
     Returns
     -------
     Solution
-
-    References
-    ----------
-    .. [HS52] M. R. Hestenes, E. Stiefel. Methods of conjugate gradients for solving linear systems.
-       Journal of Research of the National Bureau of Standards 49, 409-436, 1952.
     """
     count, least = B.shape[-1], ROUNDING * float(np.finfo(B.dtype).eps)
     found = np.zeros_like(B)

@@ -26,6 +26,8 @@ WIDE = 100
 LEAST_WIDTH = 32
 MUCH_MEMORY = 10**6
 MANY = 8
+# Mean squares within these bounds leave float32 room to spare.
+TINY = 1e-18
 
 
 class Curvature(Protocol):
@@ -157,8 +159,8 @@ class Single(Formed):
                 self.C, self.B, self.s = source.C.astype(np.float32), source.B, source.s
             else:
                 self.C, self.B = products(source, np.float32)
-                self.s = np.array([y @ y / len(y) for y in source.y])
-        self.sound = bool(np.isfinite(self.C.diagonal(axis1=1, axis2=2)).all() and np.isfinite(self.B).all())
+                self.s = np.array([y.dot(y) for y in source.y]) / source.n_rows
+        self.sound = bool(TINY < self.C.diagonal(axis1=1, axis2=2).max() < 1 / TINY)
         self.route = "Gram matrices in float32, corrected in float64 on "
         self.route += "Gram matrices" if isinstance(source, Moments) else "the rows"
 
@@ -278,8 +280,14 @@ def along_rows(tasks: Tasks, V: FloatArray) -> FloatArray:
     ndarray of shape (n, d, s)
     """
     found = np.empty(V.shape)
-    for (X, _), v, out in zip(tasks, V, found, strict=True):
-        np.matmul(X.T, (X @ v) / len(X), out=out)
+    if V.shape[-1] == 1:
+        # Products with vectors are so short where tasks are small that calls must be few and plain.
+        for X, v, out in zip(tasks.X, V[:, :, 0], found[:, :, 0], strict=True):
+            np.dot(X.dot(v), X, out)
+    else:
+        for X, v, out in zip(tasks.X, V, found, strict=True):
+            np.matmul(X.T, X @ v, out)
+    found /= np.array(tasks.n_rows, dtype=np.float64)[:, None, None]
     return found
 
 

@@ -23,7 +23,7 @@ SAFE_PIVOT = 1e-8
 PATIENCE = 500
 # How many strengths iterate at once, and by how much an estimated gap is taken larger than it looks.
 TOGETHER = 32
-MARGIN = 2.0
+MARGIN = 1e4
 # A round must leave less than this share of the residual, or there is no other.
 GAIN = 0.1
 ROUNDS = 8
@@ -308,7 +308,7 @@ class _Aim:
         return np.maximum((self.gap or 0.0) * np.asarray(value), ROUNDING * start)
 
     def stop(self, stage: _Stage) -> Callable[[krylov.State], NDArray[np.bool_]]:
-        ritz = np.ones(len(stage.unit))
+        ritz = np.full(len(stage.unit), 1.0 if self.gap is None else np.inf)
 
         def settled(state: krylov.State, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
             """The estimate only falls as steps are added; once it falls by less than half, it holds."""
@@ -333,7 +333,7 @@ class _Aim:
             proven = _proven(state.norms * unit, stage.least[state.which])
             done = proven <= self.goal(value - proven, stage.start)
             left = MARGIN * state.energies * unit**2 / self.goal(value, stage.start)
-            near = settled(state, (left <= ritz[state.which]) & ~done)
+            near = settled(state, (left <= 1) & ~done)
             return done | near & (left <= ritz[state.which])
 
         return error_of_W if self.gap is None else gap_of_F
@@ -496,7 +496,7 @@ class _Run:
 
     def bound(self, aim: _Aim) -> tuple[float, str]:
         hidden = np.isinf(self.proven) or (aim.gap is not None and self.proven > self.goal(aim))
-        return (self.estimated, "estimated") if hidden else (self.proven, "proven")
+        return (float(self.estimated), "estimated") if hidden else (self.proven, "proven")
 
     def goal(self, aim: _Aim) -> float:
         return float(aim.goal(self.values[-1], self.start))

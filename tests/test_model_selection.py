@@ -26,12 +26,16 @@ from mtlbook import (
     fit,
     hold_out,
     k_folds,
+    quadratic,
     relations,
     solve,
+    solvers,
     squared_errors,
     standardize,
 )
+from mtlbook.moments import Moments
 from mtlbook.objectives import TraceRegularized
+from mtlbook.tasks import leave_one_out
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -308,3 +312,85 @@ def test_the_same_folds_give_the_same_bits(tasks):
         cross_validate(k_folds(tasks, 3, np.random.default_rng(1)), np.eye(N), GRID) for _ in range(2)
     )
     assert one.errors.tobytes() == two.errors.tobytes()
+
+
+# The fast way through cross-validation ----------------------------------------------
+
+
+def literal_validation(folds, P, strengths) -> np.ndarray:
+    """Fit for each strength and fold by itself, by the literal system."""
+    return np.array(
+        [
+            [literal_errors(kronecker_solution(train, P, strength), test) for train, test in folds]
+            for strength in strengths
+        ]
+    )
+
+
+FOLDS = {
+    "k_folds": lambda tasks, rng: k_folds(tasks, 3, rng),
+    "two folds": lambda tasks, rng: k_folds(tasks, 2, rng),
+    "standardized": lambda tasks, rng: [standardize(*pair) for pair in k_folds(tasks, 3, rng)],
+    "hold_out twice": lambda tasks, rng: [hold_out(tasks, 0.3, rng) for _ in range(2)],
+    "one fold": lambda tasks, rng: k_folds(tasks, 3, rng)[:1],
+    "a fold twice": lambda tasks, rng: k_folds(tasks, 3, rng)[:1] * 2,
+    "train on what is tested": lambda tasks, rng: [(test, test) for _, test in k_folds(tasks, 2, rng)],
+    "of two sources": lambda tasks, rng: [
+        k_folds(t, 2, np.random.default_rng(5))[f]
+        for f, t in enumerate((tasks, make_tasks((15, 18, 21), seed=9)))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["dense", "conjugate gradients"])
+@pytest.mark.parametrize("case", FOLDS)
+def test_cross_validation_is_the_literal_one_however_folds_were_made(rng, monkeypatch, case, large):
+    if large:
+        monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+        monkeypatch.setattr(quadratic, "MUCH_MEMORY", 0)
+        monkeypatch.setattr(quadratic, "LEAST_WIDTH", 1)
+    folds, P, grid = FOLDS[case](make_tasks((15, 18, 21)), rng), full_penalty(), [0.1, 3.0, 100.0]
+    found = cross_validate(folds, P, grid, gap=1e-14).errors
+    np.testing.assert_allclose(found, literal_validation(folds, P, grid), rtol=1e-5)
+
+
+def test_folds_are_recognised_only_where_each_trains_on_what_the_others_test(rng):
+    tasks = make_tasks((15, 18, 21))
+    for case, make in FOLDS.items():
+        assert leave_one_out(make(tasks, rng)) == (case in ("k_folds", "two folds")), case
+    folds = k_folds(tasks, 3, rng)
+    assert leave_one_out(folds[::-1])
+    train, test = folds[0]
+    again = tasks.take([np.arange(m) for m in tasks.n_rows])
+    assert not leave_one_out([(again, test), *folds[1:]])
+    assert not leave_one_out([(train, again), *folds[1:]])
+    masked = [(tasks.take([~m for m in masks]), tasks.take(masks)) for masks in halves(tasks)]
+    assert leave_one_out(masked)
+    last, rest = [[-1] for _ in tasks], [np.arange(m - 1) for m in tasks.n_rows]
+    negative = [(tasks.take(last), tasks.take(rest)), (tasks.take(rest), tasks.take(last))]
+    assert leave_one_out(negative)
+
+
+def halves(tasks: Tasks) -> list[list[np.ndarray]]:
+    first = [np.arange(m) < m // 2 for m in tasks.n_rows]
+    return [first, [~mask for mask in first]]
+
+
+def test_folds_of_one_source_form_each_matrix_once(rng, monkeypatch):
+    folds = k_folds(make_tasks((15, 18, 21)), 3, rng)
+    rows, form = [], Moments.from_tasks
+    monkeypatch.setattr(Moments, "from_tasks", lambda tasks: rows.append(sum(tasks.n_rows)) or form(tasks))
+    cross_validate(folds, full_penalty(), GRID)
+    assert sum(rows) == 54
+
+
+def test_a_narrower_gap_brings_errors_nearer(rng, monkeypatch):
+    monkeypatch.setattr(solvers, "DENSE_LIMIT", 0)
+    folds, P = k_folds(make_tasks((15, 18, 21)), 3, rng), full_penalty()
+    exact = literal_validation(folds, P, [0.1])
+    off = [
+        np.abs(cross_validate(folds, P, [0.1], gap=gap).errors - exact).max() for gap in (1e-1, 1e-4, 1e-12)
+    ]
+    assert off[0] > off[1] > off[2]
+    with refused("gap", "a finite number above 0"):
+        cross_validate(folds, P, [0.1], gap=0.0)

@@ -10,7 +10,7 @@ from helpers import SIZES, D, N, make_tasks, refused, unchanged
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtlbook import Moments, Tasks
+from mtlbook import Moments, Tasks, moments
 
 
 def assert_equal(a: Moments, b: Moments) -> None:
@@ -156,3 +156,81 @@ def test_tasks_given_are_not_changed(tasks):
 def test_chunks_that_are_no_sequence_are_refused():
     with pytest.raises(TypeError, match="chunks: wanted an iterable of Tasks, found 5"):
         Moments.from_chunks(5)
+
+
+# Differences, sums of others, checks ----------------------------------------------
+
+
+def test_what_was_added_can_be_taken_away(tasks):
+    other = make_tasks((3, 1, 2), seed=1)
+    mine, theirs = Moments.from_tasks(tasks), Moments.from_tasks(other)
+    assert_equal((mine + theirs) - theirs, mine)
+    assert_equal((mine + theirs) - mine, theirs)
+    for field in ("C", "B", "s", "m"):
+        assert not getattr((mine + theirs) - theirs, field).flags.writeable
+
+
+def test_only_rows_that_are_there_can_be_taken_away(tasks):
+    moments = Moments.from_tasks(tasks)
+    with refused("other", "fewer than the 5 rows of 'task 0'", "5", "only a part"):
+        moments - moments
+    part = Moments.from_tasks(Tasks([100 * X[:2] for X in tasks.X], [y[:2] for y in tasks.y]))
+    with refused("other", "moments of some of the same rows", "left for 'task 0'", "only what was added"):
+        moments - part
+    loud = Moments.from_tasks(Tasks([0 * X[:2] for X in tasks.X], [100 + y[:2] for y in tasks.y]))
+    with refused("other", "moments of some of the same rows", "left for 'task 0'"):
+        moments - loud
+    with refused("other", "the tasks of", "Moments"):
+        moments - Moments.from_tasks(make_tasks((3, 4)))
+    with pytest.raises(TypeError, match="unsupported operand"):
+        moments - 1
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_sums_of_others_are_the_sums_of_all_others(k):
+    parts = [Moments.from_tasks(make_tasks((2 + j, 3, 5 - j % 2), seed=j)) for j in range(k)]
+    for j, found in enumerate(moments.sums_of_others(parts)):
+        assert_equal(found, reduce(add, parts[:j] + parts[j + 1 :]))
+
+
+def test_a_part_that_outweighs_the_rest_costs_no_digit():
+    parts = [Moments.from_tasks(make_tasks(seed=j)) for j in range(3)]
+    loud = Moments.from_tasks(Tasks([1e9 * X for X in make_tasks().X], make_tasks().y))
+    assert_equal(moments.sums_of_others([*parts, loud])[-1], parts[0] + parts[1] + parts[2])
+
+
+def test_sums_want_the_same_tasks():
+    with refused("other", "the tasks of"):
+        moments.sums_of_others([Moments.from_tasks(make_tasks()), Moments.from_tasks(make_tasks((3, 4)))])
+
+
+RIGHT = {"C": np.eye(2)[None], "B": np.ones((2, 1)), "s": np.ones(1), "m": np.ones(1), "names": ("a",)}
+WRONG = {
+    "C of another shape": ({"C": np.eye(2)}, "C", "an array of shape (1, 2, 2)"),
+    "C not symmetric": ({"C": np.array([[[1.0, 2.0], [0.0, 1.0]]])}, "C[0]", "a symmetric matrix"),
+    "C negative": ({"C": -np.eye(2)[None]}, "moments", "a least entry on the diagonal of at least 0"),
+    "B of another shape": ({"B": np.ones(2)}, "B", "an array of shape (d, n)"),
+    "B not finite": ({"B": np.full((2, 1), np.nan)}, "B", "finite numbers"),
+    "s negative": ({"s": -np.ones(1)}, "moments", "a s of at least 0"),
+    "s of another length": ({"s": np.ones(2)}, "s", "an array of shape (1,)"),
+    "m of another length": ({"m": np.ones(2)}, "m", "an array of shape (1,)"),
+    "no rows": ({"m": np.zeros(1)}, "m", "at least one row a task"),
+    "no names": ({"names": ()}, "names", "1 names"),
+    "huge": ({"s": np.full(1, 1e200)}, "tasks", "mean squares below 1e+140"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_are_no_moments_is_refused(case):
+    changes, name, wanted = WRONG[case]
+    Moments(**RIGHT)
+    with refused(name, wanted):
+        Moments(**{**RIGHT, **changes})
+
+
+def test_products_in_lower_precision_are_near(tasks):
+    C, B = moments.products(tasks, np.float32)
+    exact = Moments.from_tasks(tasks)
+    assert (C.dtype, B.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(C, exact.C, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(B, exact.B)

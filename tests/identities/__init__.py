@@ -8,4 +8,5 @@ DEFINITIONS = {
     "joint-problem-map": "a model of how weights arise",
     "tasks-and-data-risk": "says what a risk is",
     "positive-definite-tolerance": "a rule of thumb",
+    "what-sharing-buys-delta": "says what the distance of tasks is",
 }

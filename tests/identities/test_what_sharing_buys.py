@@ -134,6 +134,18 @@ def test_the_best_strength_is_noise_over_distance(W):
     assert_allclose(expected_risk(W, 0.0) - least, d * a**2 / (a + apart), rtol=1e-9)
 
 
+@pytest.mark.equation("what-sharing-buys-worth")
+@pytest.mark.parametrize("W", WORLDS.values(), ids=WORLDS)
+def test_a_relation_is_worth_so_many_rows(W):
+    """The least risk with m rows is d sigma^2 / N, with N = m (a + delta^2) / (a/n + delta^2)."""
+    d, n = W.shape
+    a, apart = parts(W)
+    N = d * (a + apart) / (a / n + apart)
+    assert_allclose(expected_risk(W, a / apart), d * 0.25 / N, rtol=1e-9)
+    assert_allclose(expected_risk(W, 0.0), d * 0.25 / d, rtol=1e-9)
+    assert d < N < n * d
+
+
 @pytest.mark.equation("what-sharing-buys-two")
 @pytest.mark.parametrize(("gap", "helps"), [(0.99, True), (1.01, False)])
 def test_two_tasks_are_one_if_they_differ_by_less_than_noise_makes_them_seem_to(gap, helps):
