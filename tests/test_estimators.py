@@ -413,7 +413,10 @@ class ByFirstFeature(MultiTaskRidge):
     @staticmethod
     def _labels(X):
         try:
-            return np.where(np.asarray(np.real(X), dtype=float)[:, 0] > 0.3, "high", "low")
+            found = np.asarray(X)
+            return (
+                None if found.dtype.kind == "c" else np.where(found.astype(float)[:, 0] > 0.3, "high", "low")
+            )
         except (TypeError, ValueError, IndexError):
             return None
 

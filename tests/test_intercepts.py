@@ -19,8 +19,8 @@ from helpers import (
     unchanged,
 )
 
-from mtlbook import Tasks, cross_validate, fit, k_folds, relations, squared_errors, standardize
-from mtlbook.intercepts import LevelRegularized, LevelResult, minimise
+from mtlbook import Tasks, cross_validate, fit, k_folds, relations, solve, squared_errors, standardize
+from mtlbook.intercepts import LevelRegularized, LevelResult, level_path, minimise
 from mtlbook.levels import LevelMoments, LevelPenalty
 from mtlbook.model_selection import validate_levels
 
@@ -287,9 +287,9 @@ def test_few_steps_reach_the_answer_at_every_strength(rng, relation, level_stren
     P = 0.99 * P + 0.01 * np.eye(n)
     for strength in (1e-4, 1e-2, 1.0, 1e2, 1e4):
         F = LevelRegularized(many, P, strength, LevelPenalty(relations.to_mean(n), level_strength))
+        assert solve(F, gap=1e-10).n_iterations <= 100
         found = minimise(F)
         assert found.converged
-        assert found.n_iterations <= 100
         exact = np.linalg.solve(F.hessian(), -F.gradient(np.zeros(F.shape)).ravel(order="F"))
         np.testing.assert_allclose(found.W.ravel(order="F"), exact, atol=1e-7 * np.abs(exact).max())
 
@@ -300,6 +300,32 @@ def test_the_preconditioner_is_symmetric_and_definite(tasks):
     columns = [apply(e.reshape(N, D).T).ravel(order="F") for e in np.eye(size)]
     np.testing.assert_allclose(columns, np.transpose(columns), atol=1e-12)
     assert np.linalg.eigvalsh(columns)[0] > 0
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_path_holds_the_answer_at_each_strength(tasks, penalty, weights, pooled):
+    F = LevelRegularized(tasks, PENALTIES[penalty], 7.0, LevelPenalty(LEVELS, 0.4), weights)
+    strengths = [10.0, 0.01, 0.3]
+    for W, levels, strength in zip(*level_path(F, strengths, pooled=pooled), strengths, strict=True):
+        found = minimise(F.at(strength), pooled=pooled)
+        np.testing.assert_allclose(W, found.W, atol=1e-6 * np.abs(found.W).max())
+        np.testing.assert_allclose(levels, found.levels, atol=1e-6 * np.abs(found.levels).max())
+
+
+def test_systems_are_half_the_gradient_and_their_preconditioner_half_the_inverse(tasks, rng):
+    F = LevelRegularized(tasks, full_penalty(), 7.0, LevelPenalty(LEVELS, 0.4), WEIGHTS)
+    systems, V = F.systems(np.array([0.3, 2.0])), rng.normal(size=(N, D, 2))
+    for k, strength in enumerate((0.3, 2.0)):
+        other, W = F.at(strength), V[..., k].T
+        slope = other.gradient(W) - other.gradient(np.zeros(F.shape))
+        np.testing.assert_allclose(2 * systems.apply(V)[..., k].T, slope, atol=1e-10)
+        np.testing.assert_allclose(
+            systems.precondition(V)[..., k].T / 2, other.preconditioner()(W), rtol=1e-9
+        )
+        alone = systems.keep(np.arange(2) == k)
+        np.testing.assert_allclose(alone.apply(V[..., k : k + 1])[..., 0].T, slope / 2, atol=1e-10)
 
 
 def test_another_strength_shares_all_but_the_strength(tasks, rng):
