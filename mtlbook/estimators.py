@@ -242,9 +242,8 @@ class MultiTaskRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If shapes do not match, or a label is unknown and `unknown` is "raise".
-        sklearn.exceptions.NotFittedError
-            If it has not been fitted.
+            If shapes do not match, or a label is unknown and `unknown` is "raise". Before `fit`, it is
+            scikit-learn's NotFittedError.
         """
         check_is_fitted(self)
         inputs = validate_data(self, X, dtype=np.float64, reset=False)
