@@ -1,6 +1,7 @@
 """Stored numbers are those of the study as it stands, or they are refused; an interrupted run goes on."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,11 @@ from mtlbook import experiments
 from mtlbook.experiments import Study, recall, recheck, run
 
 SOURCE = """
+from pathlib import Path
+
+from toy_elsewhere import constant
+from toy_helper import half
+
 calls = []
 
 def area(*, width, height, unit="m"):
@@ -27,6 +33,10 @@ def weighed(data, *, k):
 def broken(*, k):
     return {"a": 1.0} if k else {"b": 1.0}
 
+def lines(*, k):
+    part = Path(__file__).parent / "stored" / "toy_studies.lines.part"
+    return {"lines": len(part.read_text().splitlines())}
+
 def nothing(*, k):
     return {"zero": 0.0}
 
@@ -40,12 +50,17 @@ AXES = {"width": [1, 2, 4], "height": [0.5, 3]}
 def module(tmp_path, monkeypatch):
     """A fresh module of studies in a folder of its own."""
     (tmp_path / "toy_studies.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "toy_helper.py").write_text("def half(x):\n    return x / 2\n", encoding="utf-8")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "toy_elsewhere.py").write_text("def constant():\n    return 1\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "far")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two edits in one second would look alike
     monkeypatch.delitem(sys.modules, "toy_studies", raising=False)
     importlib.invalidate_caches()
     yield importlib.import_module("toy_studies")
-    sys.modules.pop("toy_studies", None)
+    for name in ("toy_studies", "toy_helper", "toy_elsewhere"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -114,6 +129,8 @@ def test_fewer_cases_need_no_new_run(study, module):
 def test_the_file_is_text_that_a_second_run_leaves_byte_for_byte(study):
     run(study)
     before = study.path.read_bytes()
+    cases = [json.loads(line)["case"] for line in before.decode().splitlines()[1:-1]]
+    assert cases == study.cases
     assert study.path.name == "toy_studies.area.jsonl"
     assert b'{"case": {"width": 2, "height": 0.5}, "found": {"area": 0.333333333, "edge": 5.0}}' in before
     run(study)
@@ -144,6 +161,22 @@ def test_an_interrupted_run_goes_on_where_it_stopped(module):
     run(Study(module.area, {"width": [1, 2, 4], "height": [1]}))
     assert module.calls == [(4, 1)]
     assert not unlucky.path.with_suffix(".part").exists()
+
+
+def test_a_run_that_is_interrupted_again_keeps_what_the_first_one_found(module):
+    unlucky = Study(module.area, {"width": [1, 2, 13, 4], "height": [1]})
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(unlucky)
+    assert module.calls == [(1, 1), (2, 1), (13, 1), (13, 1)]
+    del module.calls[:]
+    run(Study(module.area, {"width": [1, 2, 4], "height": [1]}))
+    assert module.calls == [(4, 1)]
+
+
+def test_each_case_is_on_disk_before_the_next_is_computed(module):
+    seen = run(Study(module.lines, {"k": [0, 1, 2]}))["lines"]
+    np.testing.assert_array_equal(seen[1:], [2, 3])  # the header, and one line for each case before
 
 
 def test_a_line_torn_by_the_interruption_is_computed_again(module):
@@ -202,6 +235,18 @@ def test_an_edit_does_not_pass_numbers_of_the_imported_code_for_its_own(study, m
     importlib.reload(module)
     with refused("toy_studies.area", "stored numbers", "another version"):
         recall(Study(module.area, AXES))
+
+
+@pytest.mark.parametrize(("file", "stale"), [("toy_helper.py", True), ("far/toy_elsewhere.py", False)])
+def test_functions_from_files_beside_the_study_belong_to_it(study, module, file, stale):
+    run(study)
+    path = Path(module.__file__).parent / file
+    path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+    again = Study(module.area, AXES)
+    assert (again.key != study.key) == stale
+    if stale:
+        with refused("toy_studies.area", "stored numbers", "another version"):
+            recall(again)
 
 
 def test_other_data_make_numbers_stale_and_the_same_data_do_not(module):
@@ -266,6 +311,10 @@ def test_a_study_is_a_function_of_a_file(module):
     exec("def f(k):\n    return {'a': k}", typed)
     with refused("measure", "a function of a module", "f of __main__", "chapters/studies"):
         Study(typed["f"], {"k": [1]})
+    script: dict = {"__name__": "__main__"}
+    exec(compile("def f(k):\n    return {'a': k}", module.__file__, "exec"), script)
+    with refused("measure", "a function of a module", "f of __main__", "chapters/studies"):
+        Study(script["f"], {"k": [1]})
 
 
 @pytest.mark.parametrize("package", ["joblib", "tqdm"])

@@ -177,6 +177,20 @@ def test_without_spread_a_family_shares_its_weights_and_families_differ(rng):
     assert len(np.unique(W[0])) == 3
 
 
+def test_families_are_drawn_as_written_and_nothing_else_is_drawn():
+    """Literally, draw by draw; what a chapter draws afterwards does not depend on options it does not use."""
+    given, literal = np.random.default_rng(8), np.random.default_rng(8)
+    planted = planted_families(given, n_tasks=3, n_families=2, n_features=4, n_rows=[5, 8, 11], noise=0.5)
+    centres, own = literal.normal(size=(4, 2)), literal.normal(size=(4, 3))
+    inputs = [literal.normal(size=(m, 4)) for m in (5, 8, 11)]
+    for i, (X, y) in enumerate(planted.tasks):
+        w = centres[:, i % 2] + 0.3 * own[:, i]
+        np.testing.assert_allclose(planted.W[:, i], w)
+        np.testing.assert_array_equal(X, inputs[i])
+        np.testing.assert_allclose(y, X @ w + 0.5 * literal.normal(size=len(y)))
+    assert given.normal() == literal.normal()
+
+
 @pytest.mark.parametrize("spread", [0.5, 2.0])
 def test_weights_scatter_around_their_family_as_asked(rng, spread):
     W = planted_families(rng, n_tasks=4000, n_families=1, n_features=5, n_rows=1, spread=spread).W
