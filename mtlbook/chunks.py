@@ -2,7 +2,7 @@
 
 Notation: of the rows of task i in it, a chunk keeps ``m_i C_i = X_i^T X_i``, ``m_i b_i = X_i^T y_i``,
 ``|y_i|^2`` and m_i. These add up over chunks; divided by m_i at the end, they are the moments of all rows.
-:meth:`mtlbook.Moments.from_chunks` does the same where every chunk knows every task.
+:meth:`mtlbook.moments.Moments.from_chunks` does the same where every chunk knows every task.
 """
 
 from __future__ import annotations

@@ -6,12 +6,15 @@ that the result is the same to the last bit whichever worker did what, and which
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import Future as ConcurrentFuture
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from threading import Thread
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -25,7 +28,8 @@ try:
     import dask.array as da
     from dask.delayed import delayed
     from dask.system import CPU_COUNT
-    from distributed import Client, Future, KilledWorker, LocalCluster, get_worker
+    from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
+    from distributed.comm.core import connect
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("A cluster needs two more packages: pip install dask distributed.") from error
 
@@ -177,14 +181,37 @@ def _connected(address: str | None, client: Client | None, patience: float, most
         yield checks.instance(client, Client, "client", "Connect with distributed.Client(address).")
         return
     with ExitStack() as opened:
+        if address is not None:
+            _call(address, patience)
         place = address if address is not None else opened.enter_context(_local(most)).scheduler_address
-        try:
-            connected = Client(place, timeout=patience, set_as_default=False)
-        except (OSError, ValueError) as error:
-            wanted, found = f"a scheduler that answers within {patience:g} s", f"{error}"
-            remedy = "Start one with `dask scheduler`, or leave address out to use this machine."
-            checks.fail("address", wanted, found, remedy)
+        connected = Client(place, timeout=patience, set_as_default=False)
         yield opened.enter_context(connected)
+
+
+def _call(address: str, patience: float) -> None:
+    """Call a scheduler once and hang up: a Client that finds none leaves threads behind, and may hang."""
+
+    async def call() -> None:
+        keys = Security().get_connection_args("client")
+        line = await connect(address, timeout=patience, **keys)
+        await line.close()
+
+    answer: ConcurrentFuture[None] = ConcurrentFuture()
+
+    def wait() -> None:
+        try:
+            answer.set_result(asyncio.run(call()))
+        except Exception as error:
+            answer.set_exception(error)
+
+    # A notebook's main thread has a loop already; and one who listens but never speaks is not hung up on.
+    Thread(target=wait, daemon=True).start()
+    try:
+        answer.result(timeout=patience + TICK)
+    except (OSError, ValueError) as error:
+        remedy = "Start one with `dask scheduler`, or leave address out to use this machine."
+        found = str(error) or "silence"
+        checks.fail("address", f"a scheduler that answers within {patience:g} s", found, remedy)
 
 
 def _local(most: int) -> LocalCluster:
@@ -239,6 +266,9 @@ def _bar(client: Client, run: str, n_chunks: int) -> Iterator[None]:
 
     def draw(event: tuple[float, int]) -> None:
         done.add(event[1])
+        show()
+
+    def show() -> None:
         full = BAR * len(done) // n_chunks
         sys.stderr.write(f"\r[{'#' * full}{'.' * (BAR - full)}] {len(done)} of {n_chunks} chunks")
         sys.stderr.flush()
@@ -246,8 +276,9 @@ def _bar(client: Client, run: str, n_chunks: int) -> Iterator[None]:
     client.subscribe_topic(run, draw)
     try:
         yield
-        for k in range(n_chunks):
-            draw((0.0, k))
+        # The last reports may still be on their way.
+        done.update(range(n_chunks))
+        show()
     finally:
         client.unsubscribe_topic(run)
         sys.stderr.write("\n")

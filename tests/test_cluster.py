@@ -4,8 +4,10 @@ import io
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from helpers import D, full_penalty, make_tasks, refused
 from test_chunks import Table, assert_equal, cut, named, table
 
 from mtlbook import Moments, Tasks, TraceRegularized, chunks, cluster, solve
+from mtlbook.chunks import Sums
 
 SIZES = (40, 70, 110)
 ANY = "127.0.0.1:0"
@@ -120,6 +123,15 @@ def test_trees_of_every_height_add_all_chunks_once(threads, rows, n_chunks):
     assert_equal(
         cluster.moments(cut(rows, places), client=threads), Moments.from_tasks(Tasks.from_table(*rows))
     )
+
+
+def test_sums_meet_eight_by_eight_in_the_order_of_the_chunks(threads, rows):
+    """To the last bit, so that no worker ever holds more than eight sums besides its own."""
+    pieces = cut(rows, list(range(3, 220, 3)))
+    sums = [Sums.of(piece, k) for k, piece in enumerate(pieces)]
+    while len(sums) > 1:
+        sums = [Sums.merge(sums[k : k + 8]) for k in range(0, len(sums), 8)]
+    assert same_bits(cluster.moments(pieces, client=threads), sums[0].moments())
 
 
 def test_dask_arrays_give_the_same_whatever_their_blocks(threads, rows):
@@ -233,6 +245,24 @@ def test_an_address_where_nobody_listens_is_told_in_time(rows):
     assert time.monotonic() - start < 10
 
 
+def test_one_who_listens_and_says_nothing_is_no_scheduler(rows):
+    start = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        with refused("address", "a scheduler that answers within 0.5 s", "", "dask scheduler"):
+            cluster.moments([rows], address=address, timeout=0.5)
+    assert time.monotonic() - start < 10
+
+
+def test_asking_in_vain_leaves_no_thread_behind(rows):
+    """A Client that finds no scheduler leaves one, and a few of them can hang a program."""
+    before = threading.active_count()
+    for _ in range(3):
+        with refused("address", "a scheduler"):
+            cluster.moments([rows], address="tcp://127.0.0.1:9", timeout=0.1)
+    until(lambda: threading.active_count() <= before)
+
+
 @pytest.mark.parametrize("wrong", ["nowhere", "ftp://127.0.0.1:9", ""])
 def test_an_address_that_is_none_is_refused(rows, wrong):
     with refused("address", "a scheduler that answers within 0.5 s", "", "leave address out"):
@@ -305,13 +335,34 @@ def test_a_script_without_its_guard_is_told_so(tmp_path):
 # Progress ---------------------------------------------------------------------
 
 
-def test_a_bar_grows_to_its_end_when_asked_for(threads, rows, capsys):
-    cluster.moments(cut(rows, [50, 100, 150]), client=threads, progress=True)
+def test_a_bar_grows_as_workers_report(threads, rows, capsys, tmp_path):
+    loaders = [partial(slowly, piece, str(tmp_path)) for piece in cut(rows, [40, 80, 120, 160, 200])]
+    cluster.moments(loaders, client=threads, progress=True)
     drawn = capsys.readouterr().err
     states = drawn.strip("\r\n").split("\r")
-    assert states[-1] == f"[{'#' * 30}] 4 of 4 chunks"
-    assert f"[{'#' * 7}{'.' * 23}] 1 of 4 chunks" in states
+    assert f"[{'#' * 5}{'.' * 25}] 1 of 6 chunks" in states
+    assert states[-1] == f"[{'#' * 30}] 6 of 6 chunks"
     assert drawn.endswith("\n")
+
+
+def test_a_bar_is_full_at_the_end_though_reports_be_late(threads, rows, capsys, monkeypatch):
+    monkeypatch.setattr(cluster, "get_worker", Mute)
+    cluster.moments([rows, rows], client=threads, progress=True)
+    assert capsys.readouterr().err == f"\r[{'#' * 30}] 2 of 2 chunks\n"
+
+
+def test_workers_report_only_to_a_bar(threads, rows, monkeypatch):
+    monkeypatch.setattr(cluster, "get_worker", None)
+    cluster.moments([rows], client=threads)
+    with pytest.raises(TypeError, match="not callable"):
+        cluster.moments([rows], client=threads, progress=True)
+
+
+class Mute:
+    """A worker whose reports are lost."""
+
+    def log_event(self, topic: str, event: int) -> None:
+        pass
 
 
 class Terminal(io.StringIO):
@@ -347,8 +398,10 @@ def test_a_bad_chunk_is_named_from_afar(threads, rows):
         cluster.moments([pieces[0], (X, y, task), pieces[2]], client=threads)
     with refused("chunk 2", "4 features, as in chunk 0", "3"):
         cluster.moments([*pieces[:2], (pieces[2][0][:, :3], *pieces[2][1:])], client=threads)
-    with refused("chunk 0, task", "one of the 2 names", "'x' in row"):
-        cluster.moments(pieces, client=threads, names="yz")
+    task = pieces[2][2].copy()
+    task[9] = "w"
+    with refused("chunk 2, task", "one of the 3 names", "'w' in row 9"):
+        cluster.moments([*pieces[:2], (*pieces[2][:2], task)], client=threads, names="xyz")
     with refused("names", "tasks with rows", "no row of 'w'"):
         cluster.moments(pieces, client=threads, names="wxyz")
 

@@ -33,9 +33,7 @@ def test_the_file_holds_what_the_program_measures(growth):
         sizes, fixed = growth.RANGES[curve["grows"]]
         assert (curve["sizes"], curve["fixed"]) == (sizes, fixed)
         for what in ("moments", "solve"):
-            assert [len(runs) for runs in curve[what]] == [
-                len(runs) for runs in curve[what] if len(runs) >= 3
-            ]
+            assert min(map(len, curve[what])) >= 3
             assert all(runs == sorted(runs) and runs[0] > 0 for runs in curve[what])
             assert len(curve[what]) == len(sizes) == len(curve["iterations"])
 
