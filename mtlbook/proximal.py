@@ -241,7 +241,7 @@ def proximal_gradient(
 ) -> Certified:
     """Minimise F + g by steps against the gradient of F, each followed by the prox of g.
 
-    With momentum [BT09]_, restarted whenever it points uphill [OC15]_, and with steps that grow while the
+    With momentum [BT09]_, restarted whenever it points uphill [ODC15]_, and with steps that grow while the
     curvature met on the way allows it. It stops by the gap, which it looks at every
     `CHECK_EVERY` steps.
 
@@ -271,7 +271,7 @@ def proximal_gradient(
     ----------
     .. [BT09] A. Beck, M. Teboulle. A fast iterative shrinkage-thresholding algorithm for linear inverse
        problems. SIAM Journal on Imaging Sciences 2, 183-202, 2009.
-    .. [OC15] B. O'Donoghue, E. Candes. Adaptive restart for accelerated gradient schemes. Foundations of
+    .. [ODC15] B. O'Donoghue, E. Candes. Adaptive restart for accelerated gradient schemes. Foundations of
        Computational Mathematics 15, 715-732, 2015.
     """
     target = checks.number(tolerance, "tolerance", above=0.0)
