@@ -1,7 +1,7 @@
 """Learning what tasks share: their relation, their directions or their features, to a certified optimum.
 
 Notation: W (d, n) holds one column w_i for each task, Omega (n, n) is a relation that is learned, positive
-semidefinite with trace one. With mse_i = (1/m_i) |X_i w_i - y_i|^2,
+semidefinite with trace one. With ``mse_i = (1/m_i) |X_i w_i - y_i|^2``,
 
 .. code-block:: text
 
@@ -67,7 +67,7 @@ def learn_relation(
     """Weights W and the relation Omega of the tasks, both learned from the rows alone.
 
     Minimises ``sum_i mse_i + strength * tr(W Omega^{-1} W^T) + ridge * |W|_F^2`` over W and all positive
-    semidefinite Omega of trace one [ZY10]_. For given W the best Omega is ``(W^T W)^{1/2} / trace``, which
+    semidefinite Omega of trace one [ZhY10]_. For given W the best Omega is ``(W^T W)^{1/2} / trace``, which
     makes the middle term ``strength * |W|_*^2`` [AEP08]_. So W is found first, by proximal gradient on the
     squared nuclear norm, and Omega follows. Alternating between the two would stall where Omega is singular.
 
@@ -103,7 +103,7 @@ def learn_relation(
 
     References
     ----------
-    .. [ZY10] Y. Zhang, D.-Y. Yeung. A convex formulation for learning task relationships in multi-task
+    .. [ZhY10] Y. Zhang, D.-Y. Yeung. A convex formulation for learning task relationships in multi-task
        learning. Uncertainty in Artificial Intelligence, 2010.
     .. [AEP08] A. Argyriou, T. Evgeniou, M. Pontil. Convex multi-task feature learning. Machine Learning 73,
        243-272, 2008.
@@ -139,7 +139,7 @@ def low_rank(
     """Weights of low rank, ``W = sum_k u_k v_k^T``: few directions, mixed by each task in its own way.
 
     Minimises ``sum_i mse_i + strength * |W|_*``. The nuclear norm, the sum of the singular values, makes some
-    of them exactly zero [AEP08]_.
+    of them exactly zero [ArEP08]_.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def low_rank(
 
     References
     ----------
-    .. [AEP08] A. Argyriou, T. Evgeniou, M. Pontil. Convex multi-task feature learning. Machine Learning 73,
+    .. [ArEP08] A. Argyriou, T. Evgeniou, M. Pontil. Convex multi-task feature learning. Machine Learning 73,
        243-272, 2008.
     """
     charge = checks.number(strength, "strength", at_least=0.0)

@@ -56,8 +56,8 @@ class Certified:
     values : ndarray of shape (n_iterations + 1,)
         The objective at the start and after each iteration.
     gap : float
-        The last value lies at most so far above the minimum: it is the difference to the best value of the
-        dual problem that was met, in the units of the objective.
+        The last value lies at most so far above the minimum: it is the difference to a value of the dual
+        problem, in the units of the objective.
     converged : bool
         Whether the gap meets the tolerance.
     n_iterations : int
@@ -164,7 +164,7 @@ class Penalty:
         """
         sizes, rebuild = self.split(W)
         pull = self.strength * step
-        lowered = shrink_squared_sum(sizes, pull) if self.squared else np.maximum(sizes - pull, 0.0)
+        lowered = _shrink(sizes, pull) if self.squared else np.maximum(sizes - pull, 0.0)
         return rebuild(lowered), self.charge(lowered)
 
     def gap(self, price: float, F: float, slope: float, G: FloatArray) -> float:
@@ -226,7 +226,10 @@ def shrink_squared_sum(sizes: ArrayLike, weight: float) -> FloatArray:
     start = checks.array(sizes, "sizes", ("k",))
     if start.min() < 0:
         checks.fail("sizes", "numbers of at least zero", f"{start.min():g}", "Pass singular values.")
-    c = checks.number(weight, "weight", at_least=0.0)
+    return _shrink(start, checks.number(weight, "weight", at_least=0.0))
+
+
+def _shrink(start: FloatArray, c: float) -> FloatArray:
     ordered = np.sort(start)[::-1]
     thresholds = 2 * c * np.cumsum(ordered) / (1 + 2 * c * np.arange(1, len(ordered) + 1))
     above = int(np.sum(ordered > thresholds))
@@ -238,8 +241,9 @@ def proximal_gradient(
 ) -> Certified:
     """Minimise F + g by steps against the gradient of F, each followed by the prox of g.
 
-    With momentum [BT09]_, restarted whenever it points uphill [OC15]_, and with steps that grow while the
-    curvature met on the way allows it. It stops by the gap to the best dual value met so far.
+    With momentum [BT09]_, restarted whenever it points uphill [ODC15]_, and with steps that grow while the
+    curvature met on the way allows it. It stops by the gap, which it looks at every
+    `CHECK_EVERY` steps.
 
     Parameters
     ----------
@@ -267,21 +271,21 @@ def proximal_gradient(
     ----------
     .. [BT09] A. Beck, M. Teboulle. A fast iterative shrinkage-thresholding algorithm for linear inverse
        problems. SIAM Journal on Imaging Sciences 2, 183-202, 2009.
-    .. [OC15] B. O'Donoghue, E. Candes. Adaptive restart for accelerated gradient schemes. Foundations of
+    .. [ODC15] B. O'Donoghue, E. Candes. Adaptive restart for accelerated gradient schemes. Foundations of
        Computational Mathematics 15, 715-732, 2015.
     """
     target = checks.number(tolerance, "tolerance", above=0.0)
     most = checks.count(max_iterations, "max_iterations", at_least=0)
     V, value, G, price = _start(F, g, W0)
     scale = F.measure(np.zeros(F.shape))[0]
-    values, lower = [value + price], -np.inf
-    limit = curve = max(F.lipschitz(), np.finfo(float).tiny)
+    values = [value + price]
+    limit = curve = F.lipschitz()
     ahead, G_ahead, momentum = V, G, 1.0
     while True:
         steps = len(values) - 1
         if steps % CHECK_EVERY == 0 or steps == most:
-            lower = max(lower, values[-1] - g.gap(price, value, float(np.sum(V * G)), G))
-            if values[-1] - lower <= target * values[-1] + ROUNDING * scale or steps == most:
+            gap = max(g.gap(price, value, float(np.sum(V * G)), G), 0.0)
+            if gap <= target * values[-1] + ROUNDING * scale or steps == most:
                 break
         while True:
             V_next, price = g.prox(ahead - G_ahead / curve, 1 / curve)
@@ -289,7 +293,7 @@ def proximal_gradient(
             moved = V_next - ahead
             if curve >= limit or np.sum(moved * (G_next - G_ahead)) <= curve * np.sum(moved**2):
                 break
-            curve = min(SHORTEN * curve, limit)
+            curve *= SHORTEN
         uphill = np.sum((ahead - V_next) * (V_next - V)) > 0
         momentum, last = (1.0, 1.0) if uphill else ((1 + np.sqrt(1 + 4 * momentum**2)) / 2, momentum)
         push = (last - 1) / momentum
@@ -297,7 +301,7 @@ def proximal_gradient(
         ahead, G_ahead = V_next + push * (V_next - V), G_next + push * (G_next - G)
         V, G, curve = V_next, G_next, LENGTHEN * curve
         values.append(value + price)
-    return certified(V, values, max(values[-1] - lower, 0.0), target, scale, "proximal gradient")
+    return certified(V, values, gap, target, scale, "proximal gradient")
 
 
 def certified(

@@ -79,7 +79,7 @@ def test_the_value_is_that_of_cvxpy(world, kind, strength):
 
 
 @pytest.mark.parametrize("common", [False, True])
-@pytest.mark.parametrize("ridge", [0.0, 0.05])
+@pytest.mark.parametrize("ridge", [0.0, 0.05, 50.0])
 def test_relations_of_raw_weights_and_of_deviations_have_the_value_of_cvxpy(world, common, ridge):
     found = learn_relation(world, 0.1, ridge=ridge, common=common, tolerance=1e-9)
     assert found.converged
@@ -247,10 +247,14 @@ def test_every_start_leads_to_the_same_value(kind):
 def test_a_start_of_deviations_is_taken_about_its_mean():
     tasks = make_tasks(seed=15)
     cold = learn_relation(tasks, 0.1, common=True)
-    start = cold.W - cold.W.mean(axis=1, keepdims=True)
-    warm = [learn_relation(tasks, 0.1, common=True, W0=W) for W in (start, start + 1e3)]
-    assert warm[0].values[0] == pytest.approx(warm[1].values[0], rel=1e-6)
-    assert warm[0].values[0] < cold.values[0]
+    V = cold.W - cold.W.mean(axis=1, keepdims=True)
+    X = np.concatenate([X / np.sqrt(len(X)) for X in tasks.X])
+    left = np.concatenate([(y - X @ v) / np.sqrt(len(y)) for (X, y), v in zip(tasks, V.T, strict=True)])
+    w_0 = np.linalg.lstsq(X, left)[0]
+    start = literal_value(tasks, V + w_0[:, None], "relation", 0.1, common=w_0)
+    assert start < cold.values[0]
+    for W0 in (cold.W, V, V + np.array([[1e3], [0.0], [-20.0], [1.0]])):
+        assert learn_relation(tasks, 0.1, common=True, W0=W0).values[0] == pytest.approx(start)
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -338,6 +342,24 @@ def test_strength_zero_on_singular_data_says_how_many_directions_are_free(kind):
     assert found.converged
     assert "9 directions free: one of many minimisers" in found.message
     assert sum(literal_errors(found.W, tasks)) == pytest.approx(0, abs=1e-20)
+
+
+def test_strength_zero_keeps_directions_that_are_thin_but_there():
+    rng = np.random.default_rng(20)
+    X = rng.normal(size=(9, 3))
+    X[:, 1] = X[:, 0] + 1e-4 * X[:, 1]
+    y = X @ np.array([1.0, 2.0, 3.0])
+    found = low_rank(Tasks([X, X], [y, -y]), 0.0)
+    np.testing.assert_allclose(found.W, np.outer([1, 2, 3], [1, -1]), atol=1e-4)
+
+
+def test_no_value_is_negative():
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(6, 3))
+        tasks = Tasks([X] * 4, list((X @ rng.normal(size=(3, 4))).T))
+        for method in METHODS.values():
+            assert method(tasks, 0.0).values[-1] >= 0
 
 
 def test_strength_zero_with_a_ridge_is_ridge_regression():

@@ -244,6 +244,45 @@ def test_what_did_not_converge_says_so_and_what_to_do():
     assert f"{done.gap / done.values[-1]:.1e} of the minimum after {done.n_iterations} steps" in done.message
 
 
+def test_converged_is_judged_by_the_value_reached_not_by_that_of_the_start():
+    F, penalty = Plain((4, 5), 9), Penalty(singular_values, 0.01)
+    early = proximal_gradient(F, penalty, tolerance=1e-12, max_iterations=30)
+    assert early.values[0] > 4 * early.values[-1]
+    between = early.gap / early.values[-1] / 2
+    assert not proximal_gradient(F, penalty, tolerance=between, max_iterations=30).converged
+    assert proximal_gradient(F, penalty, tolerance=3 * between, max_iterations=30).converged
+
+
+def test_what_rounding_allows_is_enough_and_no_gap_is_negative():
+    for seed in range(20):
+        F = Plain((3, 4), seed)
+        found = proximal_gradient(F, Penalty(singular_values, 3.0), tolerance=1e-17, max_iterations=20_000)
+        assert found.converged
+        assert found.n_iterations < 5000
+        assert found.gap >= 0
+
+
+def test_a_result_does_not_follow_its_start():
+    F, penalty = Plain((2, 3)), Penalty(row_lengths, 1.0)
+    start = proximal_gradient(F, penalty, tolerance=1e-9, max_iterations=5000).W.copy()
+    warm = proximal_gradient(F, penalty, start, tolerance=1e-9, max_iterations=5000)
+    assert warm.n_iterations == 0
+    kept = warm.W.copy()
+    start[:] = 7.0
+    np.testing.assert_array_equal(warm.W, kept)
+
+
+def test_data_that_say_nothing_are_answered_by_zero():
+    F = Plain((2, 3))
+    F.M = 0 * F.M
+    for squared in (False, True):
+        found = proximal_gradient(
+            F, Penalty(singular_values, 1.0, squared), np.ones((2, 3)), tolerance=1e-9, max_iterations=50
+        )
+        assert found.converged
+        assert not found.W.any()
+
+
 def test_results_are_frozen():
     found = proximal_gradient(Plain((2, 2)), Penalty(row_lengths, 1.0), tolerance=1e-6, max_iterations=50)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -7,6 +7,11 @@ DEFINITIONS = {
     "similarity-to-penalty-model": "a model of how weights arise",
     "joint-problem-map": "a model of how weights arise",
     "tasks-and-data-risk": "says what a risk is",
+    "learning-relations-objective": "says what the relation-learning problem is",
+    "learning-relations-prox": "says what the prox is",
+    "learning-relations-common": "says what a common vector is",
+    "low-rank-objective": "says what the low-rank problem is",
+    "low-rank-rows": "says what the norm of rows is",
     "positive-definite-tolerance": "a rule of thumb",
     "what-sharing-buys-delta": "says what the distance of tasks is",
 }
