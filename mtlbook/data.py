@@ -322,8 +322,7 @@ def health() -> Mixed:
     References
     ----------
     .. [CT86] A. C. Cameron, P. K. Trivedi. Econometric models based on count data: comparisons and
-    applications of some
-       estimators and tests. Journal of Applied Econometrics 1, 29-53, 1986.
+       applications of some estimators and tests. Journal of Applied Econometrics 1, 29-53, 1986.
     """
     people = _installed("Ecdat", "DoctorAUS", (5190, 16))
     columns = (
