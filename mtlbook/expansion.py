@@ -121,7 +121,7 @@ class Expansion:
             return lambda R: (inverse * (R @ U)) @ U.T
         return lambda R: Q @ (inverse * (Q.T @ R @ U)) @ U.T
 
-    @property
+    @cached_property
     def _forms_blocks(self) -> bool:
         """Whether the blocks are no larger than the data, and cheaper than products without them."""
         d, n = self._W.shape

@@ -172,10 +172,6 @@ class Poisson(Loss):
     The negative log-likelihood of a count with mean exp(s), shifted to be zero where exp(s) = y: half of
     the deviance [MN89]_. Its curvature exp(s) has no bound, so no fixed step length is safe: minimise it by
     Newton's method.
-
-    References
-    ----------
-    .. [MN89] P. McCullagh, J. A. Nelder. Generalized linear models, 2nd edition. Chapman and Hall, 1989.
     """
 
     @property

@@ -190,7 +190,13 @@ def test_excess_bounds_how_far_F_lies_above_its_least_value(rng):
 
 
 @pytest.mark.parametrize(
-    ("P", "strength"), [(PENALTIES["laplacian"], 1.0), (full_penalty(), 0.0), (np.zeros((3, 3)), 1.0)]
+    ("P", "strength"),
+    [
+        (PENALTIES["laplacian"], 1.0),
+        (full_penalty(), 0.0),
+        (np.zeros((3, 3)), 1.0),
+        (np.diag([1e-13, 2e-13, 100.0]), 1.0),
+    ],
 )
 def test_excess_is_unknown_where_no_penalty_holds_all_directions(tasks, W, P, strength):
     F = MixedRegularized(tasks, P, strength, LOSSES)

@@ -155,6 +155,24 @@ def test_the_message_certifies_the_excess_where_the_penalty_allows():
     assert "least value" not in free.message
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_F_changes_neither_the_path_nor_the_message(unit):
+    F = MixedRegularized(mixed_tasks(), full_penalty(), 0.3, LOSSES)
+    G = MixedRegularized(mixed_tasks(), full_penalty(), 0.3 * unit, LOSSES, weights=np.full(N, unit))
+    one, other = newton(F, tolerance=1e-4), newton(G, tolerance=1e-4)
+    assert one.n_iterations == other.n_iterations
+    np.testing.assert_allclose(other.W, one.W, rtol=1e-8)
+    assert one.message.split(", F")[0] == other.message.split(", F")[0]
+    relative = one.gradient_norms[-1] / one.gradient_norms[0]
+    assert one.message.startswith(f"Newton's method: relative gradient {relative:.1e} after")
+
+
+def test_the_result_shares_no_memory_with_the_start():
+    F = MixedRegularized(mixed_tasks(), full_penalty(), 0.3, LOSSES)
+    start = np.ones(F.shape)
+    assert not np.shares_memory(newton(F, W=start, max_iterations=0).W, start)
+
+
 def test_too_few_steps_are_reported():
     F = MixedRegularized(mixed_tasks(), full_penalty(), 0.3, LOSSES)
     result = newton(F, max_iterations=1)

@@ -78,6 +78,15 @@ def test_frequent_words_and_endings_come_first_and_ties_by_the_alphabet():
     assert [f.removeprefix("ends in -") for f in features if f.startswith("ends")] == best
 
 
+def test_a_long_text_gets_a_hundred_words_a_hundred_endings_and_fifty_neighbours():
+    letters = "abcdefghijklmno"
+    words = [a + b + c for a in letters for b in letters for c in "xyz"]
+    features = describe(words, [0] * len(words)).features
+    starts = {"is ": 100, "ends in": 48, "after ": 51, "before ": 51}
+    assert {k: sum(f.startswith(k) for f in features) for k in starts} == starts
+    assert sum(f.startswith("ends in") for f in describe([w[::-1] for w in words], [0] * 675).features) == 100
+
+
 def test_a_text_of_one_word_is_described():
     X, features = describe(["Stop"], [0])
     assert dict(zip(features, X[0].tolist(), strict=True))["opens the sentence"]
