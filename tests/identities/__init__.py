@@ -8,4 +8,8 @@ DEFINITIONS = {
     "joint-problem-map": "a model of how weights arise",
     "tasks-and-data-risk": "says what a risk is",
     "positive-definite-tolerance": "a rule of thumb",
+    "drift-relation": "says how a relation follows a stream",
+    "drift-walk": "a model of how a number moves",
+    "probabilistic-view-noise": "a model of how targets arise",
+    "probabilistic-view-prior": "a model of how weights arise",
 }
