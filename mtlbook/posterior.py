@@ -120,8 +120,7 @@ class Posterior:
     """The distribution of W given the rows, under the prior that the trace penalty stands for.
 
     W is normal with mean argmin F and covariance (2 / c) H^{-1} of vec(W); see the top of this module. Where
-    all tasks have the same inputs, eigenvectors of C and P do everything and H is never formed [BCW08]_,
-    [ARL12]_.
+    all tasks have the same inputs, eigenvectors of C and P do everything and H is never formed [ARL12]_.
 
     Parameters
     ----------
@@ -160,8 +159,6 @@ class Posterior:
 
     References
     ----------
-    .. [BCW08] E. V. Bonilla, K. M. A. Chai, C. K. I. Williams. Multi-task Gaussian process prediction.
-       Advances in Neural Information Processing Systems 20, 2008.
     .. [ARL12] M. A. Alvarez, L. Rosasco, N. D. Lawrence. Kernels for vector-valued functions: a review.
        Foundations and Trends in Machine Learning 4, 195-266, 2012.
     """
