@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,12 +25,13 @@ from mtlbook.checks import FloatArray
 from mtlbook.moments import Moments
 from mtlbook.objectives import TraceRegularized
 from mtlbook.relations import precision
-from mtlbook.solvers import Result, gradient_descent, solve
+from mtlbook.solvers import DENSE_LIMIT, Result, gradient_descent, solve
 from mtlbook.tasks import Tasks
 
 DRIFTED = 1e-9
 REFIT_TOLERANCE = 1e-8
 REFIT_STEPS = 2000
+_END: Any = object()
 
 
 def half_life(rate: float) -> float:
@@ -240,8 +243,9 @@ def forget(moments: Moments, rate: float) -> Moments:
 class Stream:
     """A multi-task model that forgets: moments of the rows so far, and the weights that fit them.
 
-    Each update forgets, adds the rows that came, and seeks the new minimiser from the last one by accelerated
-    descent; where that does not converge, :func:`mtlbook.solvers.solve` finishes.
+    Each update forgets, adds the rows that came, and finds the new minimiser: exactly while the system is
+    small, and by accelerated descent from the last W when it is large. Where descent does not arrive,
+    :func:`mtlbook.solvers.solve` finishes.
 
     Parameters
     ----------
@@ -316,10 +320,8 @@ class Stream:
         came = tasks if isinstance(tasks, Moments) else Moments.from_tasks(tasks)
         moments = forget(self.moments, self.rate) + came
         F = TraceRegularized(moments, self.P if P is None else P, self.strength)
-        budget = {"tolerance": REFIT_TOLERANCE, "max_iterations": REFIT_STEPS}
-        warm = gradient_descent(F, self.W, accelerated=True, **budget)  # type: ignore[arg-type]
         new: Stream = object.__new__(Stream)
-        new._hold(F, self.rate, warm if warm.converged else solve(F))
+        new._hold(F, self.rate, _refit(F, self.W))
         return new
 
     def _hold(self, F: TraceRegularized, rate: float, result: Result) -> None:
@@ -328,10 +330,20 @@ class Stream:
             object.__setattr__(self, name, value)
 
 
+def _refit(F: TraceRegularized, W: FloatArray) -> Result:
+    """The minimiser of F; W, where the last one was, saves descent a part of its way."""
+    if W.size <= DENSE_LIMIT:
+        return solve(F)
+    result = gradient_descent(F, W, accelerated=True, tolerance=REFIT_TOLERANCE, max_iterations=REFIT_STEPS)
+    return result if result.converged else solve(F)
+
+
 # Judging by the past alone ----------------------------------------------------
 
 
-def prequential(stream: Stream, chunks: Iterable[Tasks]) -> FloatArray:
+def prequential(
+    stream: Stream, chunks: Iterable[Tasks], penalties: Iterable[ArrayLike] | None = None
+) -> FloatArray:
     """Errors of predictions each made before the rows were learned: predict, then learn [D84]_.
 
     Parameters
@@ -340,6 +352,9 @@ def prequential(stream: Stream, chunks: Iterable[Tasks]) -> FloatArray:
         The model before the first chunk.
     chunks : iterable of Tasks
         Rows of every task in the order in which they came.
+    penalties : iterable of arrays of shape (n, n), optional
+        For each chunk the penalty that comes into force when the chunk is learned; by default the stream's
+        own stays. It may use what is known by then, and nothing later.
 
     Returns
     -------
@@ -351,7 +366,7 @@ def prequential(stream: Stream, chunks: Iterable[Tasks]) -> FloatArray:
     TypeError
         If `stream` is not a Stream, or a chunk is not a Tasks.
     ValueError
-        If there is no chunk, or chunks hold other tasks.
+        If there is no chunk, chunks hold other tasks, or there is not one penalty for each chunk.
 
     References
     ----------
@@ -359,12 +374,18 @@ def prequential(stream: Stream, chunks: Iterable[Tasks]) -> FloatArray:
        Society A 147, 278-292, 1984.
     """
     state, errors = checks.instance(stream, Stream, "stream", "Build it with Stream(tasks, ...)."), []
+    new = repeat(None) if penalties is None else iter(penalties)
     for chunk in chunks:
         rows = checks.instance(chunk, Tasks, "chunk", "Build it with Tasks(X, y).")
-        before, state = state.W, state.update(rows)
-        errors.append([np.mean((X @ w - y) ** 2) for (X, y), w in zip(rows, before.T, strict=True)])
+        errors.append([np.mean((X @ w - y) ** 2) for (X, y), w in zip(rows, state.W.T, strict=True)])
+        P = next(new, _END)
+        if P is _END:
+            checks.fail("penalties", "one for each chunk", f"{len(errors) - 1}", "Pair them up.")
+        state = state.update(rows, P)
     if not errors:
         checks.fail("chunks", "at least one Tasks", "none", "Check that the source holds rows.")
+    if penalties is not None and next(new, _END) is not _END:
+        checks.fail("penalties", f"{len(errors)}, one for each chunk", "more", "Pair them up.")
     return np.array(errors)
 
 

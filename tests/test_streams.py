@@ -9,8 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mtlbook import Moments, Tasks, TraceRegularized, gradient_descent, relations, solve, streams
-from mtlbook.streams import MovingRelation, Stream, follow_the_leader, forget, half_life, prequential, rate_of
+from mtlbook import (
+    Moments,
+    Tasks,
+    TraceRegularized,
+    gradient_descent,
+    relations,
+    solve,
+    squared_errors,
+    streams,
+)
+from mtlbook.streams import (
+    MovingRelation,
+    Stream,
+    follow_the_leader,
+    forget,
+    half_life,
+    prequential,
+    rate_of,
+)
 
 RATES = (0.0, 0.01, 0.3, 0.9)
 
@@ -270,8 +287,16 @@ def run(stream: Stream, pieces: list[Tasks]) -> Stream:
     return stream
 
 
+@pytest.fixture
+def by_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small problems take the route of large ones."""
+    monkeypatch.setattr(streams, "DENSE_LIMIT", 0)
+
+
+@pytest.mark.parametrize("dense", [0, 500], ids=["by descent", "exactly"])
 @pytest.mark.parametrize("rate", RATES)
-def test_a_stream_ends_at_the_minimiser_of_its_weighted_rows(rate):
+def test_a_stream_ends_at_the_minimiser_of_its_weighted_rows(rate, dense, monkeypatch):
+    monkeypatch.setattr(streams, "DENSE_LIMIT", dense)
     pieces, P = chunks(8), full_penalty()
     end = run(Stream(pieces[0], P, 0.4, rate), pieces[1:])
     H, c = np.zeros((D * N, D * N)), np.zeros(D * N)
@@ -302,7 +327,7 @@ def test_a_new_penalty_comes_into_force_and_stays():
     assert_allclose(stream.W, expected, atol=1e-6)
 
 
-def test_a_warm_start_saves_steps_over_worlds():
+def test_a_warm_start_saves_steps_over_worlds(by_descent):
     steps = []
     for seed in range(10):
         P = full_penalty()
@@ -315,17 +340,26 @@ def test_a_warm_start_saves_steps_over_worlds():
     assert 0 < warm_steps < cold_steps
 
 
-def test_news_that_changes_nothing_needs_no_step():
+def test_news_that_changes_nothing_needs_no_step(by_descent):
     rows = make_tasks((20, 30, 40))
     assert Stream(rows, full_penalty(), 0.4, 0.1).update(rows).result.n_iterations == 0
 
 
-def test_where_descent_does_not_arrive_the_exact_solver_finishes(monkeypatch):
+def test_where_descent_does_not_arrive_the_exact_solver_finishes(by_descent, monkeypatch):
     monkeypatch.setattr(streams, "REFIT_STEPS", 1)
     pieces = chunks(2)
     stream = Stream(pieces[0], full_penalty(), 0.4, 0.1).update(pieces[1])
     assert "dense" in stream.result.message
     assert stream.result.converged
+
+
+def test_large_streams_descend_and_small_ones_do_not():
+    small = Stream(chunks(1)[0], np.eye(N), 0.4, 0.1).update(chunks(1)[0])
+    assert "dense" in small.result.message
+    rows = make_tasks([3] * 126)
+    assert rows.n_features * len(rows) == 504
+    large = Stream(rows, np.eye(126), 0.4, 0.1).update(make_tasks([3] * 126, seed=1))
+    assert "gradient descent" in large.result.message
 
 
 def test_a_stream_of_moments_is_a_stream_of_rows():
@@ -387,6 +421,23 @@ def test_errors_of_the_past_do_not_know_the_future():
     late = prequential(stream, [*pieces[1:4], *other[4:]])
     assert_array_equal(early[:3], late[:3])
     assert np.all(early[3:] != late[3:])
+
+
+def test_a_penalty_comes_into_force_with_its_chunk_and_not_before():
+    pieces = chunks(4)
+    stream = Stream(pieces[0], np.eye(N), 0.4, 0.1)
+    penalties = [full_penalty(), 3 * np.eye(N), np.eye(N)]
+    errors = prequential(stream, pieces[1:], iter(penalties))
+    for t, (piece, P) in enumerate(zip(pieces[1:], penalties, strict=True)):
+        assert_allclose(errors[t], squared_errors(stream.W, piece))
+        stream = stream.update(piece, P)
+
+
+@pytest.mark.parametrize(("count", "found"), [(0, "0"), (1, "1"), (3, "more")])
+def test_one_penalty_is_wanted_for_each_chunk(count, found):
+    pieces = chunks(3)
+    with refused("penalties", found=found):
+        prequential(Stream(pieces[0], np.eye(N), 0.4, 0.1), pieces[1:], [np.eye(N)] * count)
 
 
 def test_bad_input_of_prequential_is_refused():

@@ -14,4 +14,8 @@ DEFINITIONS = {
     "low-rank-rows": "says what the norm of rows is",
     "positive-definite-tolerance": "a rule of thumb",
     "what-sharing-buys-delta": "says what the distance of tasks is",
+    "drift-relation": "says how a relation follows a stream",
+    "drift-walk": "a model of how a number moves",
+    "probabilistic-view-noise": "a model of how targets arise",
+    "probabilistic-view-prior": "a model of how weights arise",
 }
