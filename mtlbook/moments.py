@@ -36,7 +36,7 @@ class Moments:
     s : ndarray of shape (n,)
         Mean squares of the targets, ``|y_i|^2 / m_i``.
     m : ndarray of shape (n,)
-        Numbers of rows.
+        Numbers of rows, or the weight that they have together.
     names : tuple of length n
         Names of the tasks.
     """
@@ -58,8 +58,10 @@ class Moments:
                 if value < 0:
                     remedy = "Means of squares are not negative; build it with Moments.from_tasks."
                     checks.fail("moments", f"a {name} of at least 0 for task {i}", f"{value:g}", remedy)
-        if m.min() < 1:
-            checks.fail("m", "at least one row a task", f"{m.min():g}", "Leave tasks without rows out.")
+        # Rows that were forgotten in part weigh less than one.
+        if m.min() <= 0:
+            remedy = "Leave tasks without rows out."
+            checks.fail("m", "a positive weight of rows a task", f"{m.min():g}", remedy)
         if len(self.names) != n:
             checks.fail("names", f"{n} names", str(len(self.names)), "Name every task.")
         _fit_squares(C, B, s)

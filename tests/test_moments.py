@@ -214,7 +214,8 @@ WRONG = {
     "s negative": ({"s": -np.ones(1)}, "moments", "a s of at least 0"),
     "s of another length": ({"s": np.ones(2)}, "s", "an array of shape (1,)"),
     "m of another length": ({"m": np.ones(2)}, "m", "an array of shape (1,)"),
-    "no rows": ({"m": np.zeros(1)}, "m", "at least one row a task"),
+    "no rows": ({"m": np.zeros(1)}, "m", "a positive weight of rows a task"),
+    "rows owed": ({"m": np.full(1, -0.5)}, "m", "a positive weight of rows a task"),
     "no names": ({"names": ()}, "names", "1 names"),
     "huge": ({"s": np.full(1, 1e200)}, "tasks", "mean squares below 1e+140"),
 }
