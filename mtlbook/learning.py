@@ -23,7 +23,7 @@ from mtlbook.checks import FloatArray
 from mtlbook.moments import Moments
 from mtlbook.proximal import (
     Certified,
-    Penalty,
+    NormPenalty,
     certified,
     proximal_gradient,
     row_lengths,
@@ -114,7 +114,7 @@ def learn_relation(
     if shared and charge == 0:
         remedy = "If the deviations cost nothing, no vector is common: use fit(tasks, to_mean(n), ridge)."
         checks.fail("strength", "a number above 0 beside common=True", "0", remedy)
-    found = _minimise(loss, Penalty(singular_values, charge, squared=True), W0, tolerance, max_iterations)
+    found = _minimise(loss, NormPenalty(singular_values, charge, squared=True), W0, tolerance, max_iterations)
     w_0 = loss.common(found.W)
     return LearnedRelation(
         W=found.W + w_0[:, None],
@@ -172,7 +172,7 @@ def low_rank(
        243-272, 2008.
     """
     charge = checks.number(strength, "strength", at_least=0.0)
-    return _minimise(_Loss(tasks), Penalty(singular_values, charge), W0, tolerance, max_iterations)
+    return _minimise(_Loss(tasks), NormPenalty(singular_values, charge), W0, tolerance, max_iterations)
 
 
 def row_sparse(
@@ -220,7 +220,7 @@ def row_sparse(
        for multiple classification problems. Statistics and Computing 20, 231-252, 2010.
     """
     charge = checks.number(strength, "strength", at_least=0.0)
-    return _minimise(_Loss(tasks), Penalty(row_lengths, charge), W0, tolerance, max_iterations)
+    return _minimise(_Loss(tasks), NormPenalty(row_lengths, charge), W0, tolerance, max_iterations)
 
 
 def low_rank_limit(tasks: Tasks | Moments) -> float:
@@ -307,7 +307,7 @@ class _Loss:
 
 
 def _minimise(
-    loss: _Loss, penalty: Penalty, W0: ArrayLike | None, tolerance: float, max_iterations: int
+    loss: _Loss, penalty: NormPenalty, W0: ArrayLike | None, tolerance: float, max_iterations: int
 ) -> Certified:
     start = None if W0 is None else checks.array(W0, "W0", loss.shape)
     if start is not None and loss.shared:

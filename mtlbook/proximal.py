@@ -114,7 +114,7 @@ def row_lengths(W: FloatArray) -> Split:
 
 
 @dataclass(frozen=True)
-class Penalty:
+class NormPenalty:
     """Penalty made of a norm: ``g(W) = strength * |W|``, or ``strength * |W|^2`` if `squared`.
 
     Parameters
@@ -237,7 +237,7 @@ def _shrink(start: FloatArray, c: float) -> FloatArray:
 
 
 def proximal_gradient(
-    F: LeastSquares, g: Penalty, W0: ArrayLike | None = None, *, tolerance: float, max_iterations: int
+    F: LeastSquares, g: NormPenalty, W0: ArrayLike | None = None, *, tolerance: float, max_iterations: int
 ) -> Certified:
     """Minimise F + g by steps against the gradient of F, each followed by the prox of g.
 
@@ -249,7 +249,7 @@ def proximal_gradient(
     ----------
     F : LeastSquares
         The smooth part.
-    g : Penalty
+    g : NormPenalty
         The part with edges.
     W0 : array of shape (d, n), optional
         Where to start; zero by default, or if zero is better. It is not changed.
@@ -337,7 +337,9 @@ def certified(
     return Certified(W, np.array(values), gap, bool(converged), steps, message)
 
 
-def _start(F: LeastSquares, g: Penalty, W0: ArrayLike | None) -> tuple[FloatArray, float, FloatArray, float]:
+def _start(
+    F: LeastSquares, g: NormPenalty, W0: ArrayLike | None
+) -> tuple[FloatArray, float, FloatArray, float]:
     """The start with F, its gradient and g there: a start that is worse than zero is no help."""
     zero = np.zeros(F.shape)
     value, G = F.measure(zero)

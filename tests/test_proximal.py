@@ -12,7 +12,7 @@ from scipy.linalg import svdvals
 from scipy.optimize import minimize
 
 from mtlbook.proximal import (
-    Penalty,
+    NormPenalty,
     proximal_gradient,
     row_lengths,
     shrink_squared_sum,
@@ -129,7 +129,7 @@ def test_a_row_of_zeros_stays_zero():
 def test_prox_beats_its_neighbours_and_random_points(split, squared, shape, strength):
     rng, step = np.random.default_rng(2), 0.7
     W = 2 * rng.normal(size=shape)
-    V, price = Penalty(split, strength, squared).prox(W, step)
+    V, price = NormPenalty(split, strength, squared).prox(W, step)
 
     def cost(V):
         return np.sum((V - W) ** 2) / (2 * step) + literal_penalty(V, split, strength, squared)
@@ -151,7 +151,7 @@ def test_gap_is_the_best_of_the_dual_values_along_the_gradient(split, squared):
     for strength, scale in ((0.3, 0.3), (3.0, 0.3), (60.0, 0.3), (30.0, 9.0), (1e5, 9.0)):
         W = scale * rng.normal(size=F.shape)
         value, G = F.measure(W)
-        penalty = Penalty(split, strength, squared)
+        penalty = NormPenalty(split, strength, squared)
         price = literal_penalty(W, split, strength, squared)
         gap = penalty.gap(price, value, np.sum(G * W), G)
         # Literally: with v = 2 a (M w - t) in the dual of |u - t|^2, whose conjugate is v t + |v|^2 / 4.
@@ -169,7 +169,7 @@ def test_gap_is_the_best_of_the_dual_values_along_the_gradient(split, squared):
 @pytest.mark.parametrize(("split", "squared"), NORMS.values(), ids=NORMS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gap_bounds_the_distance_to_the_minimum_at_every_step(split, squared, shape):
-    F, penalty = Plain(shape, 4), Penalty(split, 0.8, squared)
+    F, penalty = Plain(shape, 4), NormPenalty(split, 0.8, squared)
     best = proximal_gradient(F, penalty, tolerance=1e-12, max_iterations=20_000)
     assert best.converged
     for steps in (0, 1, 2, 3, 7, 15):
@@ -182,13 +182,13 @@ def test_gap_bounds_the_distance_to_the_minimum_at_every_step(split, squared, sh
 
 def test_the_gap_of_a_perfect_fit_and_of_nothing_is_zero():
     for squared in (False, True):
-        assert Penalty(singular_values, 1.0, squared).gap(0.0, 0.0, 0.0, np.zeros((2, 3))) == 0
-        assert Penalty(singular_values, 1.0, squared).gap(0.0, 5.0, 0.0, np.zeros((2, 3))) == 0
+        assert NormPenalty(singular_values, 1.0, squared).gap(0.0, 0.0, 0.0, np.zeros((2, 3))) == 0
+        assert NormPenalty(singular_values, 1.0, squared).gap(0.0, 5.0, 0.0, np.zeros((2, 3))) == 0
 
 
 @pytest.mark.parametrize(("split", "squared"), NORMS.values(), ids=NORMS)
 def test_every_start_leads_to_the_same_value_without_being_changed(split, squared):
-    F, penalty, rng = Plain((4, 5), 5), Penalty(split, 0.5, squared), np.random.default_rng(5)
+    F, penalty, rng = Plain((4, 5), 5), NormPenalty(split, 0.5, squared), np.random.default_rng(5)
     options = {"tolerance": 1e-11, "max_iterations": 20_000}
     best = proximal_gradient(F, penalty, **options)
     rank_one = 0.1 * np.outer(np.arange(1.0, 5), np.arange(1.0, 6))
@@ -202,7 +202,7 @@ def test_every_start_leads_to_the_same_value_without_being_changed(split, square
 
 
 def test_a_start_that_helps_is_used_and_one_that_is_worse_than_zero_is_not():
-    F, penalty = Plain((4, 5), 6), Penalty(singular_values, 0.5)
+    F, penalty = Plain((4, 5), 6), NormPenalty(singular_values, 0.5)
     options = {"tolerance": 1e-9, "max_iterations": 20_000}
     cold = proximal_gradient(F, penalty, **options)
     warm = proximal_gradient(F, penalty, cold.W, **options)
@@ -213,12 +213,12 @@ def test_a_start_that_helps_is_used_and_one_that_is_worse_than_zero_is_not():
     far = proximal_gradient(F, penalty, 100 + cold.W, **options)
     assert far.values[0] == cold.values[0] == F.measure(np.zeros(F.shape))[0]
     # Its loss is lower, its price is not: what counts is the sum.
-    dear = proximal_gradient(F, Penalty(singular_values, 1e3), cold.W, **options)
+    dear = proximal_gradient(F, NormPenalty(singular_values, 1e3), cold.W, **options)
     assert dear.values[0] == cold.values[0]
 
 
 def test_a_start_of_another_shape_or_not_finite_is_refused():
-    F, penalty = Plain((2, 3)), Penalty(row_lengths, 1.0)
+    F, penalty = Plain((2, 3)), NormPenalty(row_lengths, 1.0)
     options = {"tolerance": 1e-6, "max_iterations": 5}
     with refused("W0", "(2, 3)", "(3, 2)"):
         proximal_gradient(F, penalty, np.zeros((3, 2)), **options)
@@ -231,7 +231,7 @@ def test_a_start_of_another_shape_or_not_finite_is_refused():
 
 
 def test_what_did_not_converge_says_so_and_what_to_do():
-    F, penalty = Plain((4, 5), 7), Penalty(singular_values, 0.5)
+    F, penalty = Plain((4, 5), 7), NormPenalty(singular_values, 0.5)
     found = proximal_gradient(F, penalty, tolerance=1e-12, max_iterations=3)
     assert not found.converged
     assert found.n_iterations == 3
@@ -245,7 +245,7 @@ def test_what_did_not_converge_says_so_and_what_to_do():
 
 
 def test_converged_is_judged_by_the_value_reached_not_by_that_of_the_start():
-    F, penalty = Plain((4, 5), 9), Penalty(singular_values, 0.01)
+    F, penalty = Plain((4, 5), 9), NormPenalty(singular_values, 0.01)
     early = proximal_gradient(F, penalty, tolerance=1e-12, max_iterations=30)
     assert early.values[0] > 4 * early.values[-1]
     between = early.gap / early.values[-1] / 2
@@ -256,14 +256,15 @@ def test_converged_is_judged_by_the_value_reached_not_by_that_of_the_start():
 def test_what_rounding_allows_is_enough_and_no_gap_is_negative():
     for seed in range(20):
         F = Plain((3, 4), seed)
-        found = proximal_gradient(F, Penalty(singular_values, 3.0), tolerance=1e-17, max_iterations=20_000)
+        penalty = NormPenalty(singular_values, 3.0)
+        found = proximal_gradient(F, penalty, tolerance=1e-17, max_iterations=20_000)
         assert found.converged
         assert found.n_iterations < 5000
         assert found.gap >= 0
 
 
 def test_a_result_does_not_follow_its_start():
-    F, penalty = Plain((2, 3)), Penalty(row_lengths, 1.0)
+    F, penalty = Plain((2, 3)), NormPenalty(row_lengths, 1.0)
     start = proximal_gradient(F, penalty, tolerance=1e-9, max_iterations=5000).W.copy()
     warm = proximal_gradient(F, penalty, start, tolerance=1e-9, max_iterations=5000)
     assert warm.n_iterations == 0
@@ -277,14 +278,14 @@ def test_data_that_say_nothing_are_answered_by_zero():
     F.M = 0 * F.M
     for squared in (False, True):
         found = proximal_gradient(
-            F, Penalty(singular_values, 1.0, squared), np.ones((2, 3)), tolerance=1e-9, max_iterations=50
+            F, NormPenalty(singular_values, 1.0, squared), np.ones((2, 3)), tolerance=1e-9, max_iterations=50
         )
         assert found.converged
         assert not found.W.any()
 
 
 def test_results_are_frozen():
-    found = proximal_gradient(Plain((2, 2)), Penalty(row_lengths, 1.0), tolerance=1e-6, max_iterations=50)
+    found = proximal_gradient(Plain((2, 2)), NormPenalty(row_lengths, 1.0), tolerance=1e-6, max_iterations=50)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.W = np.zeros((2, 2))
     for array in (found.W, found.values):
@@ -293,7 +294,7 @@ def test_results_are_frozen():
 
 
 def test_momentum_and_longer_steps_leave_plain_steps_far_behind():
-    F, penalty = Plain((5, 6), 8), Penalty(row_lengths, 1e-6)
+    F, penalty = Plain((5, 6), 8), NormPenalty(row_lengths, 1e-6)
     F.M = np.diag(np.logspace(0, -2, 30))
     F.t = F.M @ np.ones(30)
     found = proximal_gradient(F, penalty, tolerance=1e-8, max_iterations=20_000)
@@ -310,6 +311,6 @@ def test_the_step_adapts_to_the_curvature_that_is_met():
     # One direction of huge curvature is fitted from the start and never met again.
     F = Plain((1, 3))
     F.M, F.t = np.diag([1e3, 1.0, 0.9]), np.array([0.0, 1.0, 2.0])
-    found = proximal_gradient(F, Penalty(row_lengths, 0.01), tolerance=1e-10, max_iterations=2000)
+    found = proximal_gradient(F, NormPenalty(row_lengths, 0.01), tolerance=1e-10, max_iterations=2000)
     assert found.converged
     assert found.n_iterations < 600
