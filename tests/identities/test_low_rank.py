@@ -6,7 +6,7 @@ from scipy.linalg import svdvals
 
 from mtlbook import Tasks
 from mtlbook.learning import low_rank
-from mtlbook.proximal import Penalty, singular_values
+from mtlbook.proximal import NormPenalty, singular_values
 
 rng = np.random.default_rng(0)
 
@@ -45,7 +45,7 @@ def test_the_nuclear_norm_is_the_least_ridge_on_two_factors(M: np.ndarray) -> No
 def test_the_prox_lowers_every_singular_value_and_stops_at_zero(M: np.ndarray) -> None:
     """Lowered singular values minimise distance plus nuclear norm: no neighbour is better."""
     strength, step = 0.8, 0.5
-    V, _ = Penalty(singular_values, strength).prox(M, step)
+    V, _ = NormPenalty(singular_values, strength).prox(M, step)
     U, s, Vt = np.linalg.svd(M, full_matrices=False)
     np.testing.assert_allclose(V, (U * np.maximum(s - strength * step, 0)) @ Vt, atol=1e-12)
 
